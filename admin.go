@@ -1,0 +1,141 @@
+package edgeauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+func init() {
+	caddy.RegisterModule(new(adminAPI))
+}
+
+// adminAPI serves /edge_auth/ on Caddy's admin endpoint. It holds nothing: it
+// asks whichever config is running, for each request.
+type adminAPI struct {
+	mux *http.ServeMux
+}
+
+// CaddyModule returns the Caddy module information.
+func (*adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.edge_auth",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes returns what is served.
+func (a *adminAPI) Routes() []caddy.AdminRoute {
+	a.mux = http.NewServeMux()
+	for pattern, handle := range adminRoutes {
+		a.mux.Handle(pattern, handle)
+	}
+	return []caddy.AdminRoute{{
+		Pattern: "/edge_auth/",
+		Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			a.mux.ServeHTTP(w, r)
+			return nil
+		}),
+	}}
+}
+
+// adminHandler answers one request of the API with a value, sent as JSON.
+type adminHandler func(app *App, r *http.Request) (any, error)
+
+var adminRoutes = map[string]adminHandler{
+	"GET /edge_auth/users":                   listUsers,
+	"POST /edge_auth/users":                  addUser,
+	"DELETE /edge_auth/users/{id}":           removeUser,
+	"GET /edge_auth/tokens":                  listTokens,
+	"POST /edge_auth/tokens":                 createToken,
+	"DELETE /edge_auth/tokens/{id}":          revokeToken,
+	"GET /edge_auth/sessions/{user}":         listSessions,
+	"POST /edge_auth/sessions":               createSession,
+	"DELETE /edge_auth/sessions/{user}/{id}": endSession,
+	"POST /edge_auth/jwt":                    createJWT,
+}
+
+// problem is an error of the API that is the caller's to mend.
+type problem struct {
+	status int
+	text   string
+}
+
+func (p *problem) Error() string { return p.text }
+
+func badRequest(format string, args ...any) error {
+	return &problem{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer, err := h.answer(r)
+	status := http.StatusOK
+	var mistake *problem
+	switch {
+	case err == nil:
+	case errors.As(err, &mistake):
+		status = mistake.status
+	case errors.Is(err, store.ErrNotFound):
+		status = http.StatusNotFound
+	default:
+		status = http.StatusServiceUnavailable
+	}
+	if err != nil {
+		answer = map[string]string{"error": err.Error()}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer) // the caller is gone; there is nobody to tell
+}
+
+func (h adminHandler) answer(r *http.Request) (any, error) {
+	running, err := caddy.ActiveContext().AppIfConfigured("edge_auth")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, &problem{http.StatusConflict, "the running config does not use edge_auth"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h(running.(*App), r)
+}
+
+// maxAdminBody is the longest body the API reads, in bytes.
+const maxAdminBody = 64 << 10
+
+// decodeBody reads a JSON body strictly.
+func decodeBody(r *http.Request, to any) error {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, maxAdminBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(to); err != nil {
+		return badRequest("body: %v", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("body: one JSON object is expected, and nothing after it")
+	}
+	return nil
+}
+
+// lifetimeOf checks a lifetime from a request; zero is the default.
+func lifetimeOf(d caddy.Duration, byDefault, longest time.Duration) (time.Duration, error) {
+	switch lifetime := time.Duration(d); {
+	case lifetime == 0:
+		return byDefault, nil
+	case lifetime < time.Second || lifetime > longest:
+		return 0, badRequest("lifetime of %v; 1s to %v would do", lifetime, longest)
+	default:
+		return lifetime, nil
+	}
+}
+
+var (
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+	_ http.Handler      = adminHandler(nil)
+)

@@ -1,0 +1,225 @@
+package edgeauth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/passwords"
+	"github.com/edgeauth/caddy-edgeauth/records"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// A password of ours has at least this many characters (NIST SP 800-63B,
+// section 5.1.1) and at most this many bytes.
+const (
+	minPassword = 8
+	maxPassword = 1024
+)
+
+// userInfo is a user as the API shows one.
+type userInfo struct {
+	ID     string   `json:"id"`
+	Active bool     `json:"active"`
+	Name   string   `json:"name,omitempty"`
+	Email  string   `json:"email,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+}
+
+func showUser(u records.User) userInfo {
+	return userInfo{ID: u.ID, Active: u.Active == nil || *u.Active, Name: u.Name, Email: u.Email, Groups: u.Groups}
+}
+
+func listUsers(app *App, r *http.Request) (any, error) {
+	users, err := records.ListUsers(r.Context(), app.store)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]userInfo, 0, len(users))
+	for _, u := range users {
+		list = append(list, showUser(u))
+	}
+	return list, nil
+}
+
+func addUser(app *App, r *http.Request) (any, error) {
+	var body struct {
+		ID       string   `json:"id"`
+		Password string   `json:"password"`
+		Name     string   `json:"name"`
+		Email    string   `json:"email"`
+		Groups   []string `json:"groups"`
+	}
+	if err := decodeBody(r, &body); err != nil {
+		return nil, err
+	}
+	if err := records.CheckLoginName(body.ID); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	if n := len([]rune(body.Password)); n < minPassword || len(body.Password) > maxPassword {
+		return nil, badRequest("a password of %d characters; %d to %d would do", n, minPassword, maxPassword)
+	}
+	_, err := records.GetUser(r.Context(), app.store, body.ID)
+	if err == nil {
+		return nil, &problem{http.StatusConflict, "user '" + body.ID + "' exists already; remove it first"}
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	hash, err := passwords.Hash(body.Password)
+	if err != nil {
+		return nil, err
+	}
+	user := records.User{ID: body.ID, Name: body.Name, Email: body.Email, Groups: body.Groups}
+	if err := records.SetPassword(r.Context(), app.store, user.ID, hash); err != nil {
+		return nil, err
+	}
+	if err := records.PutUser(r.Context(), app.store, user); err != nil {
+		return nil, err
+	}
+	return showUser(user), nil
+}
+
+func removeUser(app *App, r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	if _, err := records.GetUser(r.Context(), app.store, id); err != nil {
+		return nil, err
+	}
+	return map[string]string{"removed": id}, records.RemoveUser(r.Context(), app.store, id)
+}
+
+func listTokens(app *App, r *http.Request) (any, error) {
+	tokens, err := records.ListTokens(r.Context(), app.store, r.URL.Query().Get("user"))
+	if tokens == nil {
+		tokens = []records.Token{}
+	}
+	return tokens, err
+}
+
+func createToken(app *App, r *http.Request) (any, error) {
+	var body struct {
+		User    string         `json:"user"`
+		Name    string         `json:"name"`
+		Groups  []string       `json:"groups"`
+		Scopes  []string       `json:"scopes"`
+		Expires caddy.Duration `json:"ttl"`
+	}
+	if err := decodeBody(r, &body); err != nil {
+		return nil, err
+	}
+	ttl, err := lifetimeOf(body.Expires, 0, 100*365*24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	user, err := ownUser(r.Context(), app, body.User)
+	if err != nil {
+		return nil, err
+	}
+	if body.Groups == nil {
+		body.Groups = user.Groups
+	}
+	secret, token, err := records.NewToken(r.Context(), app.store,
+		records.Token{User: body.User, Label: body.Name, Groups: body.Groups, Scopes: body.Scopes}, ttl)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Secret string `json:"token"`
+		records.Token
+	}{secret, token}, nil
+}
+
+func revokeToken(app *App, r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	return map[string]string{"revoked": id}, records.RevokeToken(r.Context(), app.store, id)
+}
+
+func listSessions(app *App, r *http.Request) (any, error) {
+	sessions, err := records.ListSessions(r.Context(), app.store, r.PathValue("user"))
+	if sessions == nil {
+		sessions = []records.Session{}
+	}
+	return sessions, err
+}
+
+func createSession(app *App, r *http.Request) (any, error) {
+	user, lifetime, err := userAndLifetime(app, r, 24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	id, err := records.NewSession(r.Context(), app.store, records.Session{
+		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: time.Now(),
+	}, lifetime)
+	return map[string]string{"session": id}, err
+}
+
+func endSession(app *App, r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	return map[string]string{"ended": id}, records.EndSessionByID(r.Context(), app.store, r.PathValue("user"), id)
+}
+
+// createJWT signs an access token as the issuer would, for trying things out
+// and for scripts that run beside the gateway.
+func createJWT(app *App, r *http.Request) (any, error) {
+	user, lifetime, err := userAndLifetime(app, r, 5*time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	if err := app.ring.fill(r.Context(), app.storage); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	claims, err := json.Marshal(struct {
+		TokenType string   `json:"token_type"`
+		Expires   int64    `json:"exp"`
+		Issued    int64    `json:"iat"`
+		ID        string   `json:"jti"`
+		UserID    string   `json:"user_id"`
+		Subject   string   `json:"sub"`
+		AuthTime  int64    `json:"auth_time"`
+		Name      string   `json:"name,omitempty"`
+		Email     string   `json:"email,omitempty"`
+		Groups    []string `json:"groups,omitempty"`
+	}{
+		TokenType: "access", Expires: now.Add(lifetime).Unix(), Issued: now.Unix(), ID: rand.Text(),
+		UserID: user.ID, Subject: user.ID, AuthTime: now.Unix(), Name: user.Name, Email: user.Email, Groups: user.Groups,
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, err := app.ring.Sign(claims, "JWT")
+	return map[string]string{"jwt": token}, err
+}
+
+func userAndLifetime(app *App, r *http.Request, byDefault time.Duration) (records.User, time.Duration, error) {
+	var body struct {
+		User     string         `json:"user"`
+		Lifetime caddy.Duration `json:"lifetime"`
+	}
+	if err := decodeBody(r, &body); err != nil {
+		return records.User{}, 0, err
+	}
+	lifetime, err := lifetimeOf(body.Lifetime, byDefault, 400*24*time.Hour)
+	if err != nil {
+		return records.User{}, 0, err
+	}
+	user, err := ownUser(r.Context(), app, body.User)
+	return user, lifetime, err
+}
+
+// ownUser returns an active user of the store.
+func ownUser(ctx context.Context, app *App, id string) (records.User, error) {
+	user, err := records.GetUser(ctx, app.store, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return user, &problem{http.StatusNotFound, "no user '" + id + "'; add one with: caddy edge-auth user add " + id}
+	}
+	if err == nil && user.Active != nil && !*user.Active {
+		return user, &problem{http.StatusConflict, "user '" + id + "' is disabled"}
+	}
+	return user, err
+}

@@ -1,0 +1,337 @@
+package edgeauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/keys"
+	"github.com/edgeauth/caddy-edgeauth/store"
+	"github.com/edgeauth/caddy-edgeauth/store/redis"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App holds what all edge_auth handlers share: the store, the signing keys and
+// the named policies. What is costly to open lives on across reloads.
+type App struct {
+	// Store is where sessions, tokens, users and revocations live. Default: the
+	// embedded store, one file in Caddy's data folder.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=edge_auth.stores inline_key=store"`
+
+	// SigningKeyFiles are files with private keys (PEM or JWK), or placeholders that
+	// give one. The first signs, all verify. Default: an EdDSA key is made at
+	// first use and kept in Caddy's storage.
+	SigningKeyFiles []string `json:"signing_keys,omitempty"`
+
+	// Policies are the named policies. "default" is what a handler without a
+	// policy follows; unless it is given here, it is token, jwt and session of
+	// our own issuing.
+	Policies map[string]*Policy `json:"policies,omitempty"`
+
+	// DemoUser makes a user at the first start, with a random password and a
+	// token that are printed to the log once. For trying things out only.
+	DemoUser *DemoUser `json:"demo_user,omitempty"`
+
+	builtIn *Policy // "default", where the config gives none
+	store   *watchedStore
+	ring    *ownKeys
+	storage certmagic.Storage
+	metrics *metrics
+	logger  *zap.Logger
+
+	// Written while the config is loaded, read by requests of this config. The
+	// names may still grow while another server already serves.
+	names   atomic.Pointer[identity.Names]
+	servers map[*caddyhttp.Server]struct{}
+
+	releases []func() error
+	started  context.Context //nolint:containedctx // bounds what Start leaves running
+	stop     context.CancelFunc
+}
+
+// defaultPolicy is the policy that a handler without any follows.
+const defaultPolicy = "default"
+
+// pool holds what lives on across reloads: stores, key sets, signing keys.
+var pool = caddy.NewUsagePool()
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "edge_auth",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision makes everything ready, but opens nothing: `caddy validate` runs it
+// beside a running Caddy.
+func (a *App) Provision(ctx caddy.Context) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	a.logger = ctx.Logger()
+	a.storage = ctx.Storage()
+	a.servers = make(map[*caddyhttp.Server]struct{})
+	a.started, a.stop = context.WithCancel(context.Background())
+	a.addHeaderNames(nil)
+
+	var err error
+	if a.metrics, err = newMetrics(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionStore(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionKeys(); err != nil {
+		return err
+	}
+	for _, name := range a.policyNames() {
+		if err := a.Policies[name].provision(ctx, a, name); err != nil {
+			return fmt.Errorf("policy '%s': %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (a *App) check() error {
+	for name, policy := range a.Policies {
+		if err := checkPolicyName(name); err != nil {
+			return err
+		}
+		if policy == nil {
+			return fmt.Errorf("policy '%s' is empty", name)
+		}
+	}
+	if a.DemoUser != nil {
+		return a.DemoUser.check()
+	}
+	return nil
+}
+
+// checkPolicyName refuses what would read as something else behind edge_auth.
+func checkPolicyName(name string) error {
+	if name == "" || name == "off" || name == inlineName || strings.ContainsAny(name, "/@*{} \t") {
+		return fmt.Errorf("a policy can't be called '%s'; a plain word is needed", name)
+	}
+	return nil
+}
+
+func (a *App) provisionStore(ctx caddy.Context) error {
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"store":"embedded"}`)
+	}
+	guest, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading store: %w", err)
+	}
+	provider, ok := guest.(store.Provider)
+	if !ok {
+		return fmt.Errorf("module %T is no store", guest)
+	}
+	if w, ok := guest.(authenticators.Warner); ok {
+		w.Warn(a.logger)
+	}
+	a.store, err = a.openStore(provider)
+	return err
+}
+
+// openStore takes the store that provider describes from the pool.
+func (a *App) openStore(provider store.Provider) (*watchedStore, error) {
+	handle, err := pooled(a, "store "+provider.Key(), provider.New)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedStore{Handle: handle, outage: &outage{what: "store", logger: a.logger}}, nil
+}
+
+// pooled takes a value from the pool, or makes it, and sees to it that Cleanup
+// gives back what was taken, and only that.
+func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, error) {
+	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return make() })
+	if err != nil {
+		var none T
+		return none, err
+	}
+	a.releases = append(a.releases, func() error {
+		_, err := pool.Delete(key)
+		return err
+	})
+	return value.(T), nil
+}
+
+// Start looks at what has been loaded, and lets the store be tried: an outage
+// is told, but keeps nothing from starting.
+func (a *App) Start() error {
+	for server := range a.servers {
+		warnOfLeaks(server, a.logger)
+	}
+	if opener, ok := a.store.Handle.(interface{ Open() error }); ok {
+		// A file that can't be opened is a mistake, not an outage.
+		if err := opener.Open(); err != nil {
+			return fmt.Errorf("opening the store: %w", err)
+		}
+	}
+	go a.settle(a.started)
+	return nil
+}
+
+// settle does what may wait for the network. It ends by itself, at the latest
+// when the app is cleaned up.
+func (a *App) settle(ctx context.Context) {
+	_ = a.store.Ping(ctx) // the store itself tells of an outage
+	a.ring.settle(ctx, a.storage, a.logger)
+	if a.DemoUser != nil {
+		a.DemoUser.settle(ctx, a)
+	}
+}
+
+// Stop does nothing: requests may still be under way, and need the store.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives back what Provision took.
+func (a *App) Cleanup() error {
+	if a.stop != nil {
+		a.stop()
+	}
+	var errs []error
+	for _, release := range slices.Backward(a.releases) {
+		errs = append(errs, release())
+	}
+	a.releases = nil
+	return errors.Join(errs...)
+}
+
+func (a *App) policyNames() []string {
+	names := make([]string, 0, len(a.Policies))
+	for name := range a.Policies {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// policyNamed returns a policy; empty is "default", which is made for the first
+// handler that asks for it where the config has none.
+func (a *App) policyNamed(ctx caddy.Context, name string) (*Policy, error) {
+	if name == "" {
+		name = defaultPolicy
+	}
+	if p := a.Policies[name]; p != nil {
+		return p, nil
+	}
+	if name != defaultPolicy {
+		return nil, words.Unknown("policy", name, a.policyNames())
+	}
+	if a.builtIn == nil {
+		a.builtIn = ownIssuing()
+		return a.builtIn, a.builtIn.provision(ctx, a, name)
+	}
+	return a.builtIn, nil
+}
+
+// ownIssuing is the policy for all that we issue ourselves. Headers come before
+// the cookie, so that an old cookie breaks no API client.
+func ownIssuing() *Policy {
+	return &Policy{AuthenticatorsRaw: []json.RawMessage{
+		json.RawMessage(`{"authenticator":"token"}`),
+		json.RawMessage(`{"authenticator":"jwt"}`),
+		json.RawMessage(`{"authenticator":"session"}`),
+	}}
+}
+
+// addHeaderNames adds to the headers that no client may send to any site.
+func (a *App) addHeaderNames(names []string) {
+	known := identity.WellKnown()
+	if before := a.names.Load(); before != nil {
+		known = *before
+	}
+	union := known.Union(identity.NewNames(names...))
+	a.names.Store(&union)
+}
+
+// begin gives the request's state, and strips what the client may not send.
+func (a *App) begin(r *http.Request, p *Policy) *state {
+	s := stateOf(r)
+	var keep identity.Names
+	var trailers []string
+	if p != nil {
+		keep, trailers = p.keep, p.AllowTrailer
+	}
+	s.strip(r, *a.names.Load(), keep, trailers)
+	return s
+}
+
+// Store is where our own records live.
+func (a *App) Store() store.Store { return a.store }
+
+// foreignTimeout bounds calls to a Redis that only an authenticator names.
+const foreignTimeout = 250 * time.Millisecond
+
+// Foreign reads the keys of others in the Redis at url, or in that of the store.
+func (a *App) Foreign(url string) (store.Reader, error) {
+	from := a.store
+	if url != "" {
+		provider, err := redis.At(url, foreignTimeout)
+		if err != nil {
+			return nil, err
+		}
+		if from, err = a.openStore(provider); err != nil {
+			return nil, err
+		}
+	}
+	reader, ok := from.Handle.(store.ForeignReader)
+	if !ok {
+		return nil, errors.New("the records of another application are read from Redis: " +
+			"add 'redis <url>' here, or 'store redis <url>' to the global options")
+	}
+	return &watchedReader{Reader: reader.Foreign(), outage: from.outage}, nil
+}
+
+// SigningKeys are the keys that our own tokens are signed with.
+func (a *App) SigningKeys() *keys.Ring {
+	a.ring.wanted.Store(true)
+	return a.ring.Ring
+}
+
+// KeySet returns the live key set at url.
+func (a *App) KeySet(url string) (*keys.Remote, error) {
+	return pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
+}
+
+// readSecret resolves placeholders in text; where the outcome names a file it
+// gives the file's bytes.
+func readSecret(text string) ([]byte, error) {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(strings.TrimSpace(resolved), "-----BEGIN") || strings.HasPrefix(strings.TrimSpace(resolved), "{") {
+		return []byte(resolved), nil
+	}
+	return os.ReadFile(resolved)
+}
+
+var (
+	_ caddy.App           = (*App)(nil)
+	_ caddy.Provisioner   = (*App)(nil)
+	_ caddy.CleanerUpper  = (*App)(nil)
+	_ authenticators.Host = (*App)(nil)
+)

@@ -1,0 +1,275 @@
+// Package basic authenticates by user name and password in each request
+// (RFC 7617). It is for testing: without TLS the password travels in clear.
+package basic
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/passwords"
+	"github.com/edgeauth/caddy-edgeauth/records"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+func init() {
+	caddy.RegisterModule(new(Authenticator))
+}
+
+// Authenticator checks user names and passwords. With neither Users nor
+// Htpasswd it checks the users of the store.
+type Authenticator struct {
+	// Realm is shown by browsers that ask for the password. Default: api.
+	Realm string `json:"realm,omitempty"`
+
+	// Users are those who may come in.
+	Users []User `json:"users,omitempty"`
+
+	// Htpasswd is a file of lines user:hash, read when the config is loaded.
+	Htpasswd string `json:"htpasswd,omitempty"`
+
+	// IDPrefix is put before each user name, to keep ids of several sources apart.
+	IDPrefix string `json:"id_prefix,omitempty"`
+
+	hashes   map[string]string // by user name; nil: the store's
+	dummy    string            // a hash for users that are unknown
+	store    store.Store
+	verifier *passwords.Verifier
+	logger   *zap.Logger
+	warned   sync.Once
+}
+
+// User is a user name with a password hash.
+type User struct {
+	// Name the user logs in with.
+	Name string `json:"name"`
+
+	// Hash of the password: bcrypt, or argon2id in PHC form.
+	Hash string `json:"hash"`
+}
+
+const defaultRealm = "api"
+
+// CaddyModule returns the Caddy module information.
+func (*Authenticator) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  authenticators.Namespace + ".basic",
+		New: func() caddy.Module { return new(Authenticator) },
+	}
+}
+
+// Provision reads the users.
+func (a *Authenticator) Provision(ctx caddy.Context) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	a.logger = ctx.Logger()
+	a.verifier = passwords.NewVerifier()
+	if a.Realm == "" {
+		a.Realm = defaultRealm
+	}
+	if err := a.provisionUsers(); err != nil {
+		return err
+	}
+	if a.hashes == nil {
+		a.store = authenticators.HostOf(ctx).Store()
+	}
+	for _, hash := range a.hashes {
+		a.dummy = hash // so that an unknown user costs what a known one does
+		break
+	}
+	if a.dummy == "" {
+		var err error
+		a.dummy, err = passwords.Hash("")
+		return err
+	}
+	return nil
+}
+
+func (a *Authenticator) provisionUsers() error {
+	users := a.Users
+	if a.Htpasswd != "" {
+		listed, err := readHtpasswd(a.Htpasswd)
+		if err != nil {
+			return err
+		}
+		users = append(users, listed...)
+	}
+	for _, user := range users {
+		if a.hashes == nil {
+			a.hashes = make(map[string]string)
+		}
+		if _, twice := a.hashes[user.Name]; twice {
+			return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
+		}
+		hash, err := caddy.NewReplacer().ReplaceOrErr(user.Hash, true, true)
+		if err != nil {
+			return fmt.Errorf("basic: user '%s': %w", user.Name, err)
+		}
+		user.Hash = hash
+		if err := user.check(); err != nil {
+			return err
+		}
+		a.hashes[user.Name] = hash
+	}
+	return nil
+}
+
+// Validate refuses what can't be meant.
+func (a *Authenticator) Validate() error { return a.check() }
+
+func (a *Authenticator) check() error {
+	if strings.ContainsFunc(a.Realm, func(c rune) bool { return c == '"' || c == '\\' || c < ' ' || c > '~' }) {
+		return fmt.Errorf("basic: realm '%s': printable ASCII without quotes and backslashes is needed", a.Realm)
+	}
+	names := make(map[string]bool, len(a.Users))
+	for _, user := range a.Users {
+		if names[user.Name] {
+			return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
+		}
+		names[user.Name] = true
+		if err := user.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u User) check() error {
+	if !identity.ValidID(u.Name) || strings.Contains(u.Name, ":") {
+		return fmt.Errorf("basic: user name '%s': no colon, no control characters and no blanks at the ends, please", u.Name)
+	}
+	if strings.Contains(u.Hash, "{") { // a placeholder, known when it runs
+		return nil
+	}
+	if err := passwords.Check(u.Hash); err != nil {
+		return fmt.Errorf("basic: user '%s': %w", u.Name, err)
+	}
+	return nil
+}
+
+// Find reads Authorization: Basic.
+func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error) {
+	value, err := authenticators.FromHeader(r, "Authorization", "Basic")
+	c := authenticators.Credential{In: authenticators.InHeader, Name: "Authorization"}
+	switch {
+	case err == nil:
+	case errors.Is(err, authenticators.ErrNoCredential):
+		return c, err
+	case errors.Is(err, authenticators.ErrNoValue):
+		return c, badHeader("Invalid basic header. No credentials provided.", err)
+	case errors.Is(err, authenticators.ErrCharacters):
+		return c, notBase64(err)
+	default:
+		return c, badHeader("Invalid basic header. Credentials string should not contain spaces.", err)
+	}
+	pair, err := base64.StdEncoding.Strict().DecodeString(value.Reveal())
+	if err != nil {
+		return c, notBase64(errors.New("not base64"))
+	}
+	if !utf8.Valid(pair) || !strings.Contains(string(pair), ":") {
+		return c, notBase64(errors.New("not a name and a password in UTF-8"))
+	}
+	a.warnOfPlainText(r)
+	c.Value = authenticators.Secret(pair)
+	return c, nil
+}
+
+func badHeader(detail string, cause error) error {
+	return &authenticators.RejectedError{Code: authenticators.CodeAuthFailed, Detail: detail, Cause: cause}
+}
+
+func notBase64(cause error) error {
+	return badHeader("Invalid basic header. Credentials not correctly base64 encoded.", cause)
+}
+
+// warnOfPlainText tells once that passwords travel in clear.
+func (a *Authenticator) warnOfPlainText(r *http.Request) {
+	if r.TLS != nil {
+		return
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsLoopback() {
+		return
+	}
+	a.warned.Do(func() {
+		a.logger.Warn("basic auth without TLS: anybody on the way can read the passwords; serve this site over HTTPS")
+	})
+}
+
+// Verify checks the password. It costs the same whether the user is known.
+func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
+	name, password, _ := strings.Cut(c.Value.Reveal(), ":")
+	if password == "" || strings.ContainsFunc(password, unicode.IsControl) || !identity.ValidID(a.IDPrefix+name) {
+		return nil, wrong(errors.New("empty, or with control characters"))
+	}
+	hash, user, err := a.lookUp(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("looking user up: %w", err)
+	}
+	known := hash != ""
+	if !known {
+		hash = a.dummy
+	}
+	ok, err := a.verifier.Verify(ctx, name, password, hash)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("checking password: %w", err)
+	case !known:
+		return nil, wrong(errors.New("unknown user"))
+	case !ok:
+		return nil, wrong(errors.New("wrong password"))
+	case user.Active != nil && !*user.Active:
+		return nil, wrong(errors.New("user is disabled"))
+	}
+	return &identity.Identity{
+		ID: a.IDPrefix + name, Name: user.Name, Email: user.Email, Groups: user.Groups, Method: "basic",
+	}, nil
+}
+
+// lookUp returns a user's hash; empty if there is no such user.
+func (a *Authenticator) lookUp(ctx context.Context, name string) (string, records.User, error) {
+	if a.hashes != nil {
+		return a.hashes[name], records.User{ID: name}, nil
+	}
+	user, err := records.GetUser(ctx, a.store, name)
+	if err == nil {
+		var hash string
+		hash, err = records.PasswordHash(ctx, a.store, name)
+		if err == nil {
+			return hash, user, passwords.Check(hash)
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return "", user, nil
+	}
+	return "", user, err
+}
+
+func wrong(cause error) error {
+	return &authenticators.RejectedError{
+		Code: authenticators.CodeAuthFailed, Detail: "Invalid username/password.", Cause: cause,
+	}
+}
+
+// Challenge asks for a user name and password.
+func (a *Authenticator) Challenge() string { return `Basic realm="` + a.Realm + `"` }
+
+var (
+	_ caddy.Provisioner            = (*Authenticator)(nil)
+	_ caddy.Validator              = (*Authenticator)(nil)
+	_ authenticators.Authenticator = (*Authenticator)(nil)
+	_ authenticators.Challenger    = (*Authenticator)(nil)
+)

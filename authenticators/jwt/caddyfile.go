@@ -1,0 +1,138 @@
+package jwt
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
+)
+
+var options = []string{
+	"algorithms", "audience", "claim", "cookie", "csrf", "header", "id_prefix", "issuer", "jwks", "key", "leeway",
+	"max_size", "preset", "require_claim", "user",
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	jwt [<issuer>] {
+//		issuer <url…>
+//		audience <name…>
+//		key <alg> <value or file>
+//		jwks <url or file>
+//		algorithms <alg…>
+//		leeway <duration>
+//		header <name> [<scheme>]
+//		cookie <name>
+//		require_claim <path> [<value…>]
+//		user <path>
+//		claim <name> <path>
+//		preset simplejwt
+//		id_prefix <text>
+//		max_size <size>
+//		csrf [off] { trusted_origins <origin…> }
+//	}
+func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the authenticator's name
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+	case 1:
+		a.Issuer = args
+	default:
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return words.Wrap(d, a.check())
+}
+
+func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "issuer":
+		return words.Many(d, &a.Issuer)
+	case "audience":
+		return words.Many(d, &a.Audience)
+	case "algorithms":
+		return words.Many(d, &a.Algorithms)
+	case "jwks":
+		return words.One(d, &a.JWKS)
+	case "cookie":
+		return words.One(d, &a.Cookie)
+	case "user":
+		return words.One(d, &a.User)
+	case "preset":
+		return words.One(d, &a.Preset)
+	case "id_prefix":
+		return words.One(d, &a.IDPrefix)
+	case "max_size":
+		return words.One(d, &a.MaxSize)
+	case "leeway":
+		return a.unmarshalLeeway(d)
+	case "key":
+		return a.unmarshalKey(d)
+	case "header":
+		return a.unmarshalHeader(d)
+	case "require_claim":
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		a.RequireClaims = append(a.RequireClaims, RequiredClaim{Path: args[0], Values: args[1:]})
+		return nil
+	case "claim":
+		var claim identity.ClaimPath
+		if !d.AllArgs(&claim.Name, &claim.Path) {
+			return d.ArgErr()
+		}
+		a.Claims = append(a.Claims, claim)
+		return words.Wrap(d, claim.Check())
+	case "csrf":
+		if a.CSRF != nil {
+			return d.Err("csrf stands twice; once is enough")
+		}
+		a.CSRF = new(authenticators.CSRF)
+		return a.CSRF.UnmarshalCaddyfile(d)
+	}
+	return words.Wrap(d, words.Unknown("jwt option", d.Val(), options))
+}
+
+func (a *Authenticator) unmarshalKey(d *caddyfile.Dispenser) error {
+	var key KeyConfig
+	if !d.AllArgs(&key.Algorithm, &key.Value) {
+		return d.ArgErr()
+	}
+	a.Keys = append(a.Keys, key)
+	return words.Wrap(d, (&Authenticator{Keys: []KeyConfig{key}}).checkKeys())
+}
+
+func (a *Authenticator) unmarshalHeader(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 || a.Header != "" {
+		return d.ArgErr()
+	}
+	a.Header = args[0]
+	if len(args) == 2 {
+		a.Scheme = args[1]
+	}
+	return nil
+}
+
+// unmarshalLeeway takes what words.Duration does, and zero.
+func (a *Authenticator) unmarshalLeeway(d *caddyfile.Dispenser) error {
+	var text string
+	if err := words.One(d, &text); err != nil {
+		return err
+	}
+	leeway, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("leeway %s: a duration such as 10s is needed", text)
+	}
+	a.Leeway = caddy.Duration(leeway)
+	return words.Wrap(d, (&Authenticator{Leeway: a.Leeway}).check())
+}
+
+var _ caddyfile.Unmarshaler = (*Authenticator)(nil)

@@ -1,0 +1,32 @@
+package authenticators
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// Secret is a credential's value. Whatever prints it prints "[secret]".
+type Secret string
+
+const masked = "[secret]"
+
+// Format prints "[secret]", whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(masked)) }
+
+// MarshalText gives "[secret]", for JSON and logs.
+func (Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
+
+// Reveal returns the value itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Digest is the value's SHA-256 in hex: what records are kept under, and how
+// a token or session id can be found again in a log. Never log a password's.
+func (s Secret) Digest() string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+var (
+	_ fmt.Formatter = Secret("")
+)

@@ -1,0 +1,81 @@
+package session
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
+)
+
+var options = []string{"claim", "cookie", "csrf", "decode", "id_prefix", "key", "redis", "touch", "user"}
+
+// UnmarshalCaddyfile reads:
+//
+//	session [<preset>] {
+//		cookie <name>
+//		key <pattern>
+//		decode json | pickle
+//		user <path>
+//		claim <name> <path>
+//		touch <duration>
+//		csrf [off] { trusted_origins <origin…> }
+//		redis <url>
+//		id_prefix <text>
+//	}
+func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the authenticator's name
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+	case 1:
+		a.Preset = args[0]
+		if _, ok := presets[a.Preset]; !ok {
+			return words.Wrap(d, words.Unknown("session preset", a.Preset, presetNames()))
+		}
+	default:
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return words.Wrap(d, a.check())
+}
+
+func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "cookie":
+		return words.One(d, &a.Cookie)
+	case "key":
+		return words.One(d, &a.Key)
+	case "decode":
+		return words.One(d, &a.Decode)
+	case "user":
+		return words.One(d, &a.User)
+	case "redis":
+		return words.One(d, &a.Redis)
+	case "id_prefix":
+		return words.One(d, &a.IDPrefix)
+	case "touch":
+		return words.Duration(d, &a.Touch)
+	case "claim":
+		var claim identity.ClaimPath
+		if !d.AllArgs(&claim.Name, &claim.Path) {
+			return d.ArgErr()
+		}
+		a.Claims = append(a.Claims, claim)
+		return words.Wrap(d, claim.Check())
+	case "csrf":
+		if a.CSRF != nil {
+			return d.Err("csrf stands twice; once is enough")
+		}
+		a.CSRF = new(authenticators.CSRF)
+		return a.CSRF.UnmarshalCaddyfile(d)
+	case "secret":
+		return d.Err("session: neither our own sessions nor the presets of this release sign their cookies; remove 'secret'")
+	}
+	return words.Wrap(d, words.Unknown("session option", d.Val(), options))
+}
+
+var _ caddyfile.Unmarshaler = (*Authenticator)(nil)

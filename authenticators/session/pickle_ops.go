@@ -1,0 +1,303 @@
+package session
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// text runs the opcodes of strings and bytes.
+func (u *unpickler) text(op byte) (bool, error) {
+	switch op {
+	case 0x8c, 'X', 0x8d: // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+		data, err := u.counted(map[byte]uint64{0x8c: 1, 'X': 4, 0x8d: 8}[op])
+		u.push(string(data))
+		return true, err
+	case 'C', 'B', 0x8e, 0x96: // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+		data, err := u.counted(map[byte]uint64{'C': 1, 'B': 4, 0x8e: 8, 0x96: 8}[op])
+		u.push(data)
+		return true, err
+	case 'U', 'T': // SHORT_BINSTRING, BINSTRING: Python 2's strings
+		data, err := u.counted(map[byte]uint64{'U': 1, 'T': 4}[op])
+		u.push(oldString(data))
+		return true, err
+	case 'V': // UNICODE
+		line, err := u.line()
+		if err != nil {
+			return true, err
+		}
+		text, err := rawUnicodeEscape(line)
+		u.push(text)
+		return true, err
+	case 'S': // STRING: a quoted literal
+		line, err := u.line()
+		if err != nil {
+			return true, err
+		}
+		text, err := quoted(strings.TrimSpace(line))
+		u.push(text)
+		return true, err
+	}
+	return false, nil
+}
+
+// oldString is text if it is UTF-8, and bytes otherwise.
+func oldString(data []byte) any {
+	if utf8.Valid(data) {
+		return string(data)
+	}
+	return data
+}
+
+// rawUnicodeEscape undoes \uXXXX and \UXXXXXXXX; all else is Latin-1. Two
+// backslashes are two, and escape nothing after them, as in Python.
+func rawUnicodeEscape(line string) (string, error) {
+	var text strings.Builder
+	for i := 0; i < len(line); i++ {
+		digits := 0
+		if line[i] == '\\' && i+1 < len(line) {
+			digits = map[byte]int{'u': 4, 'U': 8}[line[i+1]]
+		}
+		if digits == 0 {
+			text.WriteRune(rune(line[i]))
+			if strings.HasPrefix(line[i:], `\\`) {
+				text.WriteByte('\\')
+				i++
+			}
+			continue
+		}
+		if i+2+digits > len(line) {
+			return "", errTruncated
+		}
+		code, err := strconv.ParseUint(line[i+2:i+2+digits], 16, 32)
+		if err != nil || code > utf8.MaxRune {
+			return "", errors.New("holds an escape that is no character")
+		}
+		text.WriteRune(rune(code)) //nolint:gosec // bounded just above
+		i += 1 + digits
+	}
+	return text.String(), nil
+}
+
+// quoted reads a string literal of Python 2. One with escapes that Go does not
+// know is no session that anybody writes today.
+func quoted(literal string) (any, error) {
+	if len(literal) < 2 || literal[0] != literal[len(literal)-1] || literal[0] != '\'' && literal[0] != '"' {
+		return nil, errors.New("holds a string without its quotes")
+	}
+	inner := literal[1 : len(literal)-1]
+	if !strings.Contains(inner, `\`) {
+		return oldString([]byte(inner)), nil
+	}
+	var text []byte
+	for inner != "" {
+		c, multibyte, rest, err := strconv.UnquoteChar(inner, literal[0])
+		if err != nil {
+			return nil, errors.New("holds an escape that is no character")
+		}
+		if multibyte {
+			text = utf8.AppendRune(text, c)
+		} else {
+			text = append(text, byte(c)) //nolint:gosec // a single byte, says UnquoteChar
+		}
+		inner = rest
+	}
+	return oldString(text), nil
+}
+
+// container runs the opcodes of lists, tuples, sets and dictionaries.
+func (u *unpickler) container(op byte) (bool, error) {
+	switch op {
+	case '(': // MARK
+		u.marks = append(u.marks, len(u.stack))
+	case ']', 0x8f, ')': // EMPTY_LIST, EMPTY_SET, EMPTY_TUPLE
+		u.push(&pickledList{})
+	case '}': // EMPTY_DICT
+		u.push(&pickledDict{})
+	case 'l', 't', 0x91: // LIST, TUPLE, FROZENSET
+		items, err := u.popMark()
+		u.push(&pickledList{items: items})
+		return true, err
+	case 0x85, 0x86, 0x87: // TUPLE1, TUPLE2, TUPLE3
+		items, err := u.popN(int(op - 0x84))
+		u.push(&pickledList{items: items})
+		return true, err
+	case 'd': // DICT
+		items, err := u.popMark()
+		if err != nil {
+			return true, err
+		}
+		dict := &pickledDict{}
+		u.push(dict)
+		return true, setItems(dict, items)
+	case 'a': // APPEND
+		item, err := u.popN(1)
+		if err != nil {
+			return true, err
+		}
+		return true, u.add(item)
+	case 'e', 0x90: // APPENDS, ADDITEMS
+		items, err := u.popMark()
+		if err != nil {
+			return true, err
+		}
+		return true, u.add(items)
+	case 's', 'u': // SETITEM, SETITEMS
+		return true, u.set(op)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// add appends to the list on top; what is added to an object is dropped.
+func (u *unpickler) add(items []any) error {
+	to, err := u.top()
+	if err != nil {
+		return err
+	}
+	switch to := to.(type) {
+	case *pickledList:
+		to.items = append(to.items, items...)
+		return nil
+	case opaque:
+		return nil
+	}
+	return errors.New("appends to what is no list")
+}
+
+func (u *unpickler) set(op byte) error {
+	var items []any
+	var err error
+	if op == 's' {
+		items, err = u.popN(2)
+	} else {
+		items, err = u.popMark()
+	}
+	if err != nil {
+		return err
+	}
+	to, err := u.top()
+	if err != nil {
+		return err
+	}
+	return setItems(to, items)
+}
+
+// setItems puts pairs into a dictionary; what is set in an object is dropped.
+func setItems(to any, items []any) error {
+	if len(items)%2 != 0 {
+		return errors.New("sets a key without a value")
+	}
+	switch to := to.(type) {
+	case *pickledDict:
+		for pair := range slices.Chunk(items, 2) {
+			to.keys, to.values = append(to.keys, pair[0]), append(to.values, pair[1])
+		}
+		return nil
+	case opaque:
+		return nil
+	}
+	return errors.New("sets an item of what is no dictionary")
+}
+
+// memory runs the opcodes of the stack and the memo, and those that only say
+// how the rest is written.
+func (u *unpickler) memory(op byte) (bool, error) {
+	var name uint64
+	var err error
+	switch op {
+	case 0x80: // PROTO
+		version, err := u.unsigned(1)
+		if err == nil && version > 5 {
+			err = errors.New("is of a protocol after 5")
+		}
+		return true, err
+	case 0x95: // FRAME
+		_, err = u.unsigned(8)
+		return true, err
+	case '0': // POP
+		_, err = u.pop()
+		return true, err
+	case '1': // POP_MARK
+		_, err = u.popMark()
+		return true, err
+	case '2': // DUP
+		value, err := u.top()
+		u.push(value)
+		return true, err
+	case 'q', 'r', 'h', 'j': // BINPUT, LONG_BINPUT, BINGET, LONG_BINGET
+		name, err = u.unsigned(map[byte]uint64{'q': 1, 'r': 4, 'h': 1, 'j': 4}[op])
+	case 'p', 'g': // PUT, GET
+		var line string
+		if line, err = u.line(); err == nil {
+			if name, err = strconv.ParseUint(line, 10, 32); err != nil {
+				err = errNumber
+			}
+		}
+	case 0x94: // MEMOIZE
+		name = uint64(len(u.memo))
+	default:
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	if op == 'h' || op == 'j' || op == 'g' {
+		value, ok := u.memo[name]
+		if !ok {
+			return true, errors.New("recalls what it never kept")
+		}
+		u.push(value)
+		return true, nil
+	}
+	if len(u.memo) >= maxPickleNodes {
+		return true, errTooMuch
+	}
+	u.memo[name], err = u.top()
+	return true, err
+}
+
+// object runs the opcodes of classes and objects: they take their operands and
+// leave an opaque value.
+func (u *unpickler) object(op byte) (bool, error) {
+	var err error
+	switch op {
+	case 'c': // GLOBAL
+		err = u.lines(2)
+	case 0x93, 'R', 0x81: // STACK_GLOBAL, REDUCE, NEWOBJ
+		_, err = u.popN(2)
+	case 0x92: // NEWOBJ_EX
+		_, err = u.popN(3)
+	case 'b': // BUILD: the object stays
+		_, err = u.popN(1)
+		return true, err
+	case 'i': // INST
+		if err = u.lines(2); err == nil {
+			_, err = u.popMark()
+		}
+	case 'o': // OBJ
+		_, err = u.popMark()
+	case 'P': // PERSID
+		err = u.lines(1)
+	case 'Q': // BINPERSID
+		_, err = u.popN(1)
+	case 0x82, 0x83, 0x84: // EXT1, EXT2, EXT4
+		_, err = u.take(map[byte]uint64{0x82: 1, 0x83: 2, 0x84: 4}[op])
+	default:
+		return false, nil
+	}
+	u.push(opaque{})
+	return true, err
+}
+
+func (u *unpickler) lines(n int) error {
+	for range n {
+		if _, err := u.line(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

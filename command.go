@@ -1,0 +1,249 @@
+package edgeauth
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "edge-auth",
+		Short: "Manages the users, tokens and sessions of Edge Auth",
+		Long: `Manages the users, tokens and sessions of the running Caddy, through its admin
+API, as 'caddy reload' does. A token or a session id is shown once, and never
+again: only its digest is kept.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			flags := cmd.PersistentFlags()
+			flags.String("address", "", "The address of the admin API, if it is not the default")
+			flags.StringP("config", "c", "", "The config file that says where the admin API is")
+			flags.StringP("adapter", "a", "", "The config adapter for that file")
+			flags.Bool("json", false, "Print JSON, for scripts")
+			cmd.AddCommand(userCommand(), tokenCommand(), sessionCommand(), jwtCommand())
+		},
+	})
+}
+
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func userCommand() *cobra.Command {
+	add := &cobra.Command{
+		Use:   "add <name>",
+		Short: "Adds a user; the password is asked for, or read from standard input",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, err := readPassword(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"id": args[0], "password": password}
+			addText(cmd, body, "name", "email")
+			addList(cmd, body, "groups", "group")
+			return call(cmd, http.MethodPost, "/users", body, func(any) string { return "added user " + args[0] })
+		},
+	}
+	add.Flags().StringSlice("group", nil, "A group the user is in; repeat for several")
+	add.Flags().String("name", "", "The name to show")
+	add.Flags().String("email", "", "The e-mail address")
+	return group("user", "Manages users", add,
+		&cobra.Command{
+			Use: "list", Short: "Lists the users", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return call(cmd, http.MethodGet, "/users", nil, table("id", "active", "name", "email", "groups"))
+			},
+		},
+		&cobra.Command{
+			Use: "remove <name>", Short: "Removes a user, with all tokens and sessions of theirs", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodDelete, "/users/"+url.PathEscape(args[0]), nil,
+					func(any) string { return "removed user " + args[0] })
+			},
+		})
+}
+
+func tokenCommand() *cobra.Command {
+	create := &cobra.Command{
+		Use: "create <user>", Short: "Makes a token and shows it once", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{"user": args[0]}
+			addText(cmd, body, "name")
+			addList(cmd, body, "groups", "group")
+			addList(cmd, body, "scopes", "scope")
+			if err := addDuration(cmd, body, "ttl", "expires"); err != nil {
+				return err
+			}
+			return call(cmd, http.MethodPost, "/tokens", body, memberOf("token"))
+		},
+	}
+	create.Flags().String("name", "", "What the token is for")
+	create.Flags().StringSlice("group", nil, "A group the token carries; default: those of the user")
+	create.Flags().StringSlice("scope", nil, "A scope the token carries; repeat for several")
+	create.Flags().String("expires", "", "How long the token lives, such as 90d; default: for good")
+	return group("token", "Manages opaque tokens", create,
+		&cobra.Command{
+			Use: "list [<user>]", Short: "Lists tokens by their ids", Args: cobra.MaximumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				path := "/tokens"
+				if len(args) == 1 {
+					path += "?user=" + url.QueryEscape(args[0])
+				}
+				return call(cmd, http.MethodGet, path, nil, table("id", "user", "name", "groups", "scopes", "expires"))
+			},
+		},
+		&cobra.Command{
+			Use: "revoke <id>", Short: "Ends a token for good; its id is in the list", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodDelete, "/tokens/"+url.PathEscape(args[0]), nil,
+					func(any) string { return "revoked token " + args[0] })
+			},
+		})
+}
+
+func sessionCommand() *cobra.Command {
+	return group("session", "Manages sessions",
+		lifetimeCommand("create <user>", "Logs a user in and shows the session id once", "/sessions", "session"),
+		&cobra.Command{
+			Use: "list <user>", Short: "Lists a user's sessions by their ids", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodGet, "/sessions/"+url.PathEscape(args[0]), nil, table("id", "auth_time", "expires"))
+			},
+		},
+		&cobra.Command{
+			Use: "end <user> <id>", Short: "Ends a session; its id is in the list", Args: cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodDelete, "/sessions/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil,
+					func(any) string { return "ended session " + args[1] })
+			},
+		})
+}
+
+func jwtCommand() *cobra.Command {
+	return group("jwt", "Makes JWTs",
+		lifetimeCommand("create <user>", "Signs an access token with the gateway's own key and shows it", "/jwt", "jwt"))
+}
+
+func lifetimeCommand(use, short, path, show string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{"user": args[0]}
+			if err := addDuration(cmd, body, "lifetime", "lifetime"); err != nil {
+				return err
+			}
+			return call(cmd, http.MethodPost, path, body, memberOf(show))
+		},
+	}
+	cmd.Flags().String("lifetime", "", "How long it lives, such as 8h")
+	return cmd
+}
+
+func addText(cmd *cobra.Command, body map[string]any, names ...string) {
+	for _, name := range names {
+		if value, _ := cmd.Flags().GetString(name); value != "" {
+			body[name] = value
+		}
+	}
+}
+
+func addList(cmd *cobra.Command, body map[string]any, field, name string) {
+	if values, _ := cmd.Flags().GetStringSlice(name); len(values) > 0 {
+		body[field] = values
+	}
+}
+
+func addDuration(cmd *cobra.Command, body map[string]any, field, name string) error {
+	text, _ := cmd.Flags().GetString(name)
+	if text == "" {
+		return nil
+	}
+	d, err := caddy.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("--%s %s: a duration such as 8h or 90d is needed", name, text)
+	}
+	body[field] = d
+	return nil
+}
+
+// readPassword asks for a password at a terminal, or reads the first line of
+// what is piped in. It is never an argument, where others could see it.
+func readPassword(stdin io.Reader) (string, error) {
+	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return askPassword(int(file.Fd()))
+	}
+	line, err := bufio.NewReader(stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	if line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"); line == "" {
+		return "", errors.New("no password on standard input")
+	}
+	return line, nil
+}
+
+func askPassword(terminal int) (string, error) {
+	var typed [2][]byte
+	for i, prompt := range []string{"Password: ", "Once more: "} {
+		fmt.Fprint(os.Stderr, prompt)
+		var err error
+		typed[i], err = term.ReadPassword(terminal)
+		fmt.Fprintln(os.Stderr)
+		if err != nil {
+			return "", fmt.Errorf("reading the password: %w", err)
+		}
+	}
+	if !bytes.Equal(typed[0], typed[1]) {
+		return "", errors.New("the two passwords differ")
+	}
+	return string(typed[0]), nil
+}
+
+// call asks the running Caddy and prints what it answers.
+func call(cmd *cobra.Command, method, path string, body any, show func(answer any) string) error {
+	cmd.SilenceUsage = true // from here on it is not the words that are wrong
+	flag := func(name string) string {
+		value, _ := cmd.Flags().GetString(name)
+		return value
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if err != nil {
+		return fmt.Errorf("finding the admin API: %w", err)
+	}
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		payload = bytes.NewReader(data)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, "/edge_auth"+path, make(http.Header), payload)
+	if err != nil {
+		return fmt.Errorf("asking the running Caddy: %w", err)
+	}
+	defer resp.Body.Close()
+	var answer any
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("reading Caddy's answer: %w", err)
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), show(answer))
+	return err
+}

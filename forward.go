@@ -1,0 +1,130 @@
+package edgeauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+)
+
+// IdentityHeader is a header that tells the upstream something of the identity.
+type IdentityHeader struct {
+	// Name of the header, such as X-Tenant.
+	Name string `json:"name"`
+
+	// Value is a text with placeholders. Where one of {http.auth.user.*} in it is
+	// unknown, the header is not sent.
+	Value string `json:"value"`
+
+	canonical string
+}
+
+func (h *IdentityHeader) provision() { h.canonical = http.CanonicalHeaderKey(h.Name) }
+
+func (h *IdentityHeader) check() error {
+	if h.Value == "" {
+		return fmt.Errorf("identity_header %s: a text is needed, such as {http.auth.user.id}", h.Name)
+	}
+	return identity.CheckName(h.Name)
+}
+
+// value fills the text in; empty if it can't be. A value that comes from the
+// identity is never expanded again.
+func (h *IdentityHeader) value(repl *caddy.Replacer) string {
+	value, err := repl.ReplaceFunc(h.Value, func(name string, value any) (any, error) {
+		if value == "" && strings.HasPrefix(name, identity.PlaceholderPrefix) {
+			return nil, errUnknownField
+		}
+		return value, nil
+	})
+	if err != nil {
+		return ""
+	}
+	return identity.SafeText(value)
+}
+
+var errUnknownField = errors.New("unknown")
+
+// forward tells the upstream who is calling, and takes the credentials out.
+func (p *Policy) forward(r *http.Request, s *state, res *result) error {
+	if !p.KeepCredentials {
+		p.removeCredentials(r, s)
+	}
+	if res == nil {
+		return nil
+	}
+	for _, name := range s.set { // of an earlier policy
+		delete(r.Header, name)
+	}
+	s.who = res.who
+	s.set = p.preset.Headers()
+	if err := p.preset.Forward(r.Header, res.who); err != nil {
+		return err
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return errors.New("request without a replacer")
+	}
+	repl.Set(identity.PlaceholderPrefix+"id", res.who.ID) // the access log reads it
+	for i := range p.IdentityHeader {
+		h := &p.IdentityHeader[i]
+		s.set = append(s.set, h.canonical)
+		if value := h.value(repl); value != "" {
+			r.Header[h.canonical] = []string{value}
+		}
+	}
+	return nil
+}
+
+// removeCredentials takes out of r all that the policy's authenticators could
+// read, used or not: upstreams do no authentication, so credentials need not
+// travel. What belongs to the application behind stays.
+func (p *Policy) removeCredentials(r *http.Request, s *state) {
+	for i := range p.members {
+		c, err := p.credentialOf(&p.members[i], r, s)
+		if err != nil || c.Foreign {
+			continue
+		}
+		switch c.In {
+		case authenticators.InHeader:
+			name := http.CanonicalHeaderKey(c.Name)
+			s.remember(r.Header, name)
+			delete(r.Header, name)
+		case authenticators.InCookie:
+			s.remember(r.Header, "Cookie")
+			authenticators.RemoveCookie(r, c.Name)
+		}
+	}
+	if p.scheme {
+		s.remember(r.Header, "Authorization")
+		delete(r.Header, "Authorization")
+	}
+}
+
+func (p *Policy) credentialOf(m *member, r *http.Request, s *state) (authenticators.Credential, error) {
+	if found, asked := s.findings[m.config]; asked {
+		if found.credential.Name == "" {
+			return found.credential, authenticators.ErrNoCredential
+		}
+		return found.credential, nil
+	}
+	return m.Find(r)
+}
+
+// checkLoginURL allows a path of the same site, or an address with a scheme.
+func checkLoginURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err == nil && (strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//") || (u.Scheme == "https" || u.Scheme == "http") && u.Host != "") {
+		return nil
+	}
+	return fmt.Errorf("login_url '%s': a path such as /login/, or an address such as https://login.example.com/, is needed", text)
+}

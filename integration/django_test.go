@@ -1,0 +1,108 @@
+package integration
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+// startDjango runs a real Django with its sessions in Redis, and returns its URL.
+func startDjango(t testing.TB, redisURL string) string {
+	t.Helper()
+	port := freePort(t)
+	// Debian's Python has Debian's Django; another Python in PATH would not.
+	cmd := exec.Command("/usr/bin/python3", "django/site.py", port, redisURL, t.TempDir())
+	out := new(logBuffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start(), "Debian's python3 and python3-django are needed; ./test.sh installs them")
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	base := "http://127.0.0.1:" + port
+	eventually(t, 30*time.Second, func() bool {
+		resp, err := http.Get(base + "/whoami/")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return true
+	}, "Django does not answer: %s", out)
+	return base
+}
+
+// djangoLogin logs alice in at the Django app and returns her session cookie.
+func djangoLogin(t testing.TB, base string) string {
+	t.Helper()
+	resp, err := http.PostForm(base+"/login/", url.Values{"username": {"alice"}, "password": {"wonderland"}})
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	for _, c := range resp.Cookies() {
+		if c.Name == "sessionid" {
+			return "Cookie: sessionid=" + c.Value
+		}
+	}
+	require.Fail(t, "Django set no session cookie")
+	return ""
+}
+
+func TestDjangoLoginIsKnownAtTheGatewayAndEndsWithDjangosLogout(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	django := startDjango(t, redis.URL())
+	up := startUpstream(t)
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		session django
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+
+	assert.Equal(t, http.StatusUnauthorized, g.get("/").status)
+	cookie := djangoLogin(t, django)
+	passed := g.get("/", cookie, "Remote-User: admin")
+	assert.Equal(t, http.StatusOK, passed.status, passed.body)
+	got := up.one(t)
+	assert.Equal(t, []string{"1"}, header(got, "Remote-User"), "Django's primary key")
+	assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ")}, header(got, "Cookie"), "the app's own cookie stays")
+
+	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+"x").status)
+	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+"; sessionid=00000000000000000000000000000000").status, "never pick one of two")
+
+	req, err := http.NewRequest(http.MethodGet, django+"/logout/", nil)
+	require.NoError(t, err)
+	req.Header.Set("Cookie", strings.TrimPrefix(cookie, "Cookie: "))
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie).status, "the very next request")
+	assert.Empty(t, up.taken())
+}
+
+func TestAnonymousDjangoSessionIsNobody(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		session django
+		optional
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+	id := strings.Repeat("a", 32)
+	redis.Do(t, "SET", ":1:django.contrib.sessions.cache"+id, `{"cart": [1, 2]}`)
+	assert.Equal(t, http.StatusOK, g.get("/", "Cookie: sessionid="+id).status)
+	assert.Empty(t, header(up.one(t), "Remote-User"))
+}

@@ -1,0 +1,140 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+// startOnRedis runs a gateway whose tokens are in Redis, and returns a good one.
+func startOnRedis(t *testing.T, redis *redistest.Server, up *upstream, storeOptions string) (*gateway, string) {
+	t.Helper()
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+storeOptions+"\n}\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		token
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	return g, "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
+}
+
+func TestHungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
+	// Not parallel: it measures time.
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	g, token := startOnRedis(t, redis, up, "timeout 250ms")
+	require.Equal(t, http.StatusOK, g.get("/", token).status)
+	up.taken()
+
+	redis.Stop()
+	defer redis.Continue()
+	for _, callers := range []int{1, 500} {
+		t.Run(fmt.Sprintf("%d callers", callers), func(t *testing.T) {
+			slowest := g.slowestOf(t, callers, token)
+			t.Logf("slowest of %d: %v", callers, slowest)
+			// The store's promise is timeout + 50 ms; the rest is for 500 clients
+			// and a gateway that share two cores with other tests.
+			assert.Less(t, slowest, 250*time.Millisecond+50*time.Millisecond+time.Duration(callers)*time.Millisecond)
+		})
+	}
+	assert.Empty(t, up.taken(), "nothing passes")
+	assert.Len(t, g.log.lines("store does not answer"), 1, "one line, however many requests")
+
+	redis.Continue()
+	eventually(t, 2*time.Second, func() bool { return g.get("/", token).status == http.StatusOK }, "does not recover")
+	assert.Len(t, g.log.lines("store answers again"), 1)
+}
+
+// slowestOf sends requests at once, each on a warm connection of its own, and
+// demands 503 of all of them.
+func (g *gateway) slowestOf(t *testing.T, callers int, token string) time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var slowest time.Duration
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for range callers {
+		all.Go(func() {
+			<-start
+			began := time.Now()
+			a, err := g.try(context.Background(), http.MethodGet, "/", "", token)
+			took := time.Since(began)
+			if assert.NoError(t, err) {
+				assert.Equal(t, http.StatusServiceUnavailable, a.status)
+				assert.Equal(t, "2", a.header.Get("Retry-After"))
+				assert.JSONEq(t, `{"detail":"Service temporarily unavailable, try again later.","code":"service_unavailable"}`, a.body)
+			}
+			mu.Lock()
+			slowest = max(slowest, took)
+			mu.Unlock()
+		})
+	}
+	close(start)
+	all.Wait()
+	return slowest
+}
+
+func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		session custom {
+			cookie sid
+			key sess:{id}
+			decode json
+			user user.id
+		}
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+	const cookie = "Cookie: sid=abc"
+	redis.Do(t, "SET", "sess:abc", `{"user":{"id":7}}`)
+	require.Equal(t, http.StatusOK, g.get("/", cookie).status)
+	up.taken()
+
+	redis.Kill()
+	for range 20 {
+		assert.Equal(t, http.StatusServiceUnavailable, g.get("/", cookie).status, "never 401, never through")
+	}
+	assert.Empty(t, up.taken())
+
+	redis.Restart(t)
+	redis.Do(t, "SET", "sess:abc", `{"user":{"id":7}}`)
+	eventually(t, 2*time.Second, func() bool { return g.get("/", cookie).status == http.StatusOK }, "does not recover")
+	assert.Equal(t, []string{"7"}, header(up.taken()[0], "Remote-User"))
+}
+
+func TestRedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	redis.Kill()
+	up := startUpstream(t)
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		token
+		BASIC
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	assert.Equal(t, http.StatusOK, g.get("/", alice).status, "what needs no store works")
+	up.taken()
+	assert.Equal(t, http.StatusServiceUnavailable, g.get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").status)
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("store does not answer")) == 1 }, "no log line")
+	assert.Empty(t, up.taken())
+
+	redis.Restart(t)
+	eventually(t, 2*time.Second, func() bool {
+		return g.get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").status == http.StatusUnauthorized
+	}, "does not recover")
+}

@@ -1,0 +1,167 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The bounds of a fetch.
+const (
+	fetchTimeout = 5 * time.Second
+	maxRedirects = 3
+)
+
+// discoveryPath is where an issuer's OpenID configuration is.
+const discoveryPath = "/.well-known/openid-configuration"
+
+// DiscoveryURL is the address of an issuer's OpenID configuration.
+func DiscoveryURL(issuer string) string { return strings.TrimSuffix(issuer, "/") + discoveryPath }
+
+// source is where a remote set comes from.
+type source struct {
+	url    string
+	client *http.Client
+}
+
+// fetched is a set as it came.
+type fetched struct {
+	keys     []*Key
+	skipped  []error
+	lifetime time.Duration
+}
+
+func newSource(address string) (source, error) {
+	if err := CheckURL(address); err != nil {
+		return source{}, err
+	}
+	// A transport of our own: no proxy from the environment, few connections,
+	// and each phase bounded.
+	client := &http.Client{
+		Timeout: fetchTimeout,
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			TLSHandshakeTimeout:    fetchTimeout,
+			ResponseHeaderTimeout:  fetchTimeout,
+			MaxResponseHeaderBytes: 64 << 10,
+			MaxIdleConns:           2,
+			IdleConnTimeout:        time.Minute,
+			ForceAttemptHTTP2:      true,
+		},
+		CheckRedirect: func(next *http.Request, earlier []*http.Request) error {
+			first := earlier[0].URL
+			if len(earlier) > maxRedirects || next.URL.Scheme != first.Scheme || next.URL.Host != first.Host {
+				return errors.New("redirected to another origin, or too often")
+			}
+			return nil
+		},
+	}
+	return source{url: address, client: client}, nil
+}
+
+// CheckURL says what is wrong with the address of a key set, if anything.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil:
+		return errors.New("an address such as https://idp.example.com/keys is needed, without a user name in it")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	}
+	return fmt.Errorf("%s://%s: https is needed, since whoever changes the keys on the way can sign any token (http would do for localhost)", u.Scheme, u.Host)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// fetch gets the set, through the issuer's configuration if that is the source.
+func (s source) fetch(ctx context.Context) (fetched, error) {
+	address := s.url
+	if issuer, ok := strings.CutSuffix(s.url, discoveryPath); ok {
+		var err error
+		if address, err = s.discover(ctx, issuer); err != nil {
+			return fetched{}, err
+		}
+	}
+	data, lifetime, err := s.get(ctx, address)
+	if err != nil {
+		return fetched{}, err
+	}
+	keys, skipped, err := parseSet(data, "", false)
+	return fetched{keys, skipped, lifetime}, err
+}
+
+// discover reads where an issuer's keys are (OpenID Connect Discovery 1.0,
+// section 4). The document must be that of this very issuer.
+func (s source) discover(ctx context.Context, issuer string) (string, error) {
+	data, _, err := s.get(ctx, s.url)
+	if err != nil {
+		return "", err
+	}
+	var document struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(data, &document); err != nil {
+		return "", fmt.Errorf("OpenID configuration: %w", err)
+	}
+	if strings.TrimSuffix(document.Issuer, "/") != issuer {
+		return "", fmt.Errorf("OpenID configuration is that of issuer %q", document.Issuer)
+	}
+	if err := CheckURL(document.Keys); err != nil {
+		return "", fmt.Errorf("jwks_uri of the OpenID configuration: %w", err)
+	}
+	return document.Keys, nil
+}
+
+func (s source) get(ctx context.Context, address string) ([]byte, time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, 0, fmt.Errorf("answer %s", resp.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxSetBytes+1))
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(data) > maxSetBytes {
+		return nil, 0, fmt.Errorf("answer of more than %d bytes", maxSetBytes)
+	}
+	return data, lifetimeOf(resp.Header.Get("Cache-Control")), nil
+}
+
+// lifetimeOf reads max-age, within bounds.
+func lifetimeOf(cacheControl string) time.Duration {
+	for directive := range strings.SplitSeq(cacheControl, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if !strings.EqualFold(name, "max-age") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31)
+		if err != nil {
+			break
+		}
+		return min(max(time.Duration(seconds)*time.Second, minLifetime), maxLifetime)
+	}
+	return defaultLifetime
+}

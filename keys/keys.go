@@ -1,0 +1,205 @@
+// Package keys holds the keys that JWTs are checked and signed with: static
+// ones, those in files, those an issuer publishes, and our own.
+//
+// A key decides which algorithms it is for, never a token. What can't be used
+// safely, such as a short key, is refused when it is read.
+package keys
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrNoKey says that a set is known, and has no key that fits.
+var ErrNoKey = errors.New("no key fits")
+
+// Set finds the keys that a token may have been signed with.
+type Set interface {
+	// Find returns the keys that fit: those with the id kid, or all if kid is
+	// empty, that may be used with alg. ErrNoKey: there is none, or too many to
+	// try. Any other error: the set could not be had.
+	Find(ctx context.Context, kid, alg string) ([]*Key, error)
+}
+
+// maxTried is how many keys are tried on one token.
+const maxTried = 2
+
+// Key is a key that checks signatures.
+type Key struct {
+	// ID is the kid; empty where the source names none.
+	ID string
+
+	algorithms []string // those it may be used with
+	material   any      // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or []byte
+}
+
+// The least sizes (RFC 7518, sections 3.2 and 3.3).
+const (
+	minSecret  = 32 // bytes
+	minRSABits = 2048
+)
+
+// Algorithms lists the algorithms that some key may be used with.
+func Algorithms() []string {
+	return []string{
+		"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512",
+	}
+}
+
+// CheckAlgorithm says what is wrong with an algorithm's name, if anything.
+func CheckAlgorithm(alg string) error {
+	switch {
+	case strings.EqualFold(alg, "none"):
+		return errors.New("algorithm 'none' is never accepted: anybody could write such a token")
+	case !slices.Contains(Algorithms(), alg):
+		return fmt.Errorf("unknown algorithm '%s'; algorithms: %s", alg, strings.Join(Algorithms(), ", "))
+	}
+	return nil
+}
+
+// NewKey makes a key of its material: a public key, or the bytes of an HMAC
+// secret. alg limits it to one algorithm; empty: all that fit.
+func NewKey(id, alg string, material any) (*Key, error) {
+	fitting, err := fittingAlgorithms(material)
+	if err != nil {
+		return nil, err
+	}
+	if alg != "" {
+		if err := CheckAlgorithm(alg); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(fitting, alg) {
+			if secret, ok := material.([]byte); ok {
+				return nil, fmt.Errorf("%s key of %d bytes; at least %d are needed", alg, len(secret), leastSecret(alg))
+			}
+			return nil, fmt.Errorf("%s does not go with this key; it fits %s", alg, strings.Join(fitting, ", "))
+		}
+		fitting = []string{alg}
+	}
+	return &Key{ID: id, algorithms: fitting, material: material}, nil
+}
+
+// fittingAlgorithms says what a key may be used with, and refuses weak ones.
+func fittingAlgorithms(material any) ([]string, error) {
+	switch k := material.(type) {
+	case *rsa.PublicKey:
+		switch {
+		case k.N.BitLen() < minRSABits:
+			return nil, fmt.Errorf("RSA key of %d bits; at least %d are needed", k.N.BitLen(), minRSABits)
+		case k.E < 3 || k.E%2 == 0 || k.N.Bit(0) == 0:
+			return nil, errors.New("RSA key with an exponent or modulus that is not safe")
+		}
+		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}, nil
+	case *ecdsa.PublicKey:
+		alg, ok := map[elliptic.Curve]string{elliptic.P256(): "ES256", elliptic.P384(): "ES384", elliptic.P521(): "ES512"}[k.Curve]
+		if !ok {
+			return nil, errors.New("key on a curve other than P-256, P-384 and P-521")
+		}
+		if _, err := k.ECDH(); err != nil {
+			return nil, errors.New("the key's point is not on its curve")
+		}
+		return []string{alg}, nil
+	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize {
+			return nil, fmt.Errorf("Ed25519 key of %d bytes; %d are needed", len(k), ed25519.PublicKeySize)
+		}
+		return []string{"EdDSA"}, nil
+	case []byte:
+		if len(k) < minSecret {
+			return nil, fmt.Errorf("HS256 key of %d bytes; at least %d are needed", len(k), minSecret)
+		}
+		return slices.DeleteFunc([]string{"HS256", "HS384", "HS512"}, func(alg string) bool { return len(k) < leastSecret(alg) }), nil
+	}
+	return nil, fmt.Errorf("a key of type %T can't check signatures", material)
+}
+
+// leastSecret is how many bytes a secret needs: as many as the hash has.
+func leastSecret(alg string) int {
+	switch alg {
+	case "HS384":
+		return 48
+	case "HS512":
+		return 64
+	}
+	return minSecret
+}
+
+// Fits reports whether the key may be used with alg.
+func (k *Key) Fits(alg string) bool { return slices.Contains(k.algorithms, alg) }
+
+// Secret reports whether the key is shared with whoever signs (HMAC).
+func (k *Key) Secret() bool {
+	_, ok := k.material.([]byte)
+	return ok
+}
+
+// errSignature is the same whatever was wrong with a signature.
+var errSignature = errors.New("signature does not fit")
+
+// Verify checks a signature over input. The algorithm must fit the key.
+func (k *Key) Verify(alg string, input, signature []byte) error {
+	if !k.Fits(alg) {
+		return fmt.Errorf("key is not for %s", alg)
+	}
+	if want := signatureSize(k.material, alg); len(signature) != want {
+		return errSignature
+	}
+	if strings.HasPrefix(alg, "PS") {
+		return verifyPSS(k.material.(*rsa.PublicKey), alg, input, signature)
+	}
+	if verify(alg, input, signature, k.material) != nil {
+		return errSignature
+	}
+	return nil
+}
+
+// signatureSize is the one length in bytes that a signature may have.
+func signatureSize(material any, alg string) int {
+	switch k := material.(type) {
+	case *rsa.PublicKey:
+		return k.Size()
+	case *ecdsa.PublicKey:
+		return 2 * ((k.Params().BitSize + 7) / 8) // r and s (RFC 7518, section 3.4)
+	case ed25519.PublicKey:
+		return ed25519.SignatureSize
+	}
+	return leastSecret(alg) // the whole hash
+}
+
+// fitting picks the keys of a set for a token. More than are tried is none:
+// a token of a set with many keys must name its own.
+func fitting(keys []*Key, kid, alg string) ([]*Key, error) {
+	var found []*Key
+	for _, k := range keys {
+		if (kid == "" || k.ID == kid) && k.Fits(alg) {
+			found = append(found, k)
+		}
+	}
+	if len(found) == 0 {
+		return nil, ErrNoKey
+	}
+	if len(found) > maxTried {
+		return nil, fmt.Errorf("%w: %d could, and the token names none", ErrNoKey, len(found))
+	}
+	return found, nil
+}
+
+// Static is a set that never changes.
+type Static []*Key
+
+// Find picks the keys that fit.
+func (s Static) Find(_ context.Context, kid, alg string) ([]*Key, error) {
+	found, err := fitting(s, kid, alg)
+	if errors.Is(err, ErrNoKey) && kid != "" {
+		// Keys given by hand often have no id; then the token's means nothing.
+		return fitting(slices.DeleteFunc(slices.Clone(s), func(k *Key) bool { return k.ID != "" }), "", alg)
+	}
+	return found, err
+}

@@ -1,0 +1,148 @@
+package edgeauth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+)
+
+// proxied is a way from a server to an upstream.
+type proxied struct {
+	upstream string
+	place    string
+	stripped bool // edge_auth comes before it, whatever the request
+	identity bool // and it may set identity headers
+}
+
+// walker goes through a server's routes as a request would.
+type walker struct {
+	server *caddyhttp.Server
+	found  []proxied
+	named  []string // the named routes being walked, against a cycle
+}
+
+// cover says what requests have certainly passed at some point of the routes.
+type cover struct{ stripped, identity bool }
+
+// routes walks a list and returns what holds behind it.
+func (k *walker) routes(list caddyhttp.RouteList, place string, at cover) cover {
+	for _, route := range list {
+		after := k.handlers(route.Handlers, place+matcherText(route.MatcherSets), at)
+		// Of a group only one route runs, so none of them is certain.
+		if alwaysMatches(route.MatcherSets) && route.Group == "" {
+			at = after
+		}
+	}
+	return at
+}
+
+func (k *walker) handlers(list []caddyhttp.MiddlewareHandler, place string, at cover) cover {
+	for _, handler := range list {
+		switch h := handler.(type) {
+		case *Handler:
+			at.stripped = true
+			at.identity = at.identity || !h.Off
+		case *ErrorHandler:
+			at.stripped = true
+		case *caddyhttp.Subroute:
+			at = k.routes(h.Routes, place, at)
+		case *caddyhttp.Invoke:
+			at = k.invoke(h.Name, place, at)
+		case *reverseproxy.Handler:
+			for _, upstream := range h.Upstreams {
+				k.found = append(k.found, proxied{upstream.Dial, place, at.stripped, at.identity})
+			}
+			if len(h.Upstreams) == 0 {
+				k.found = append(k.found, proxied{"a dynamic upstream", place, at.stripped, at.identity})
+			}
+		}
+	}
+	return at
+}
+
+func (k *walker) invoke(name, place string, at cover) cover {
+	route := k.server.NamedRoutes[name]
+	if route == nil || slices.Contains(k.named, name) {
+		return at
+	}
+	k.named = append(k.named, name)
+	defer func() { k.named = k.named[:len(k.named)-1] }()
+	after := k.handlers(route.Handlers, place+" > invoke "+name, at)
+	if alwaysMatches(route.MatcherSets) {
+		return after
+	}
+	return at
+}
+
+// alwaysMatches reports whether every request matches: there is no matcher, or
+// only the path *.
+func alwaysMatches(sets caddyhttp.MatcherSets) bool {
+	if len(sets) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(sets, func(set caddyhttp.MatcherSet) bool {
+		return !slices.ContainsFunc(set, func(matcher any) bool {
+			path, ok := matcher.(*caddyhttp.MatchPath)
+			return !ok || !slices.Contains(*path, "*")
+		})
+	})
+}
+
+// matcherText tells in words where a route leads, for a log line.
+func matcherText(sets caddyhttp.MatcherSets) string {
+	var words []string
+	for _, set := range sets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				words = append(words, "host "+strings.Join(*m, " "))
+			case *caddyhttp.MatchPath:
+				words = append(words, "path "+strings.Join(*m, " "))
+			default:
+				words = append(words, strings.TrimPrefix(fmt.Sprintf("%T", matcher), "*caddyhttp.Match"))
+			}
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " > " + strings.Join(words, ", ")
+}
+
+// unstrippedProxy names a place in the server's error routes that proxies
+// before edge_auth has stripped; empty: there is none.
+func unstrippedProxy(server *caddyhttp.Server) string {
+	if !hasErrorRoutes(server) {
+		return ""
+	}
+	k := &walker{server: server}
+	k.routes(server.Errors.Routes, "handle_errors", cover{})
+	for _, p := range k.found {
+		if !p.stripped {
+			return p.place + ", to " + p.upstream
+		}
+	}
+	return ""
+}
+
+// warnOfLeaks tells of upstreams that get identity headers from one route and
+// could be sent forged ones by another, since no edge_auth stands before it.
+func warnOfLeaks(server *caddyhttp.Server, logger *zap.Logger) {
+	k := &walker{server: server}
+	k.routes(server.Routes, strings.Join(server.Listen, ","), cover{})
+	for _, open := range k.found {
+		if open.stripped {
+			continue
+		}
+		i := slices.IndexFunc(k.found, func(p proxied) bool { return p.identity && p.upstream == open.upstream })
+		if i < 0 {
+			continue
+		}
+		logger.Warn("a route proxies to an upstream that trusts identity headers, without edge_auth before it: clients can forge them; add edge_auth or 'edge_auth off' there",
+			zap.String("upstream", open.upstream), zap.String("open", open.place), zap.String("guarded", k.found[i].place))
+	}
+}

@@ -1,0 +1,133 @@
+// Package edgeauth checks at the edge who is calling, and tells the upstreams
+// so in headers. It is a module for Caddy v2: the handler edge_auth, and the
+// app edge_auth that its handlers share.
+package edgeauth
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler guards what comes after it: it strips forged identity headers,
+// authenticates the caller by a policy, and forwards the identity.
+//
+// With neither a name nor a policy of its own it follows the policy "default".
+type Handler struct {
+	// Match says which requests the policy guards. All others are stripped and
+	// pass. Default: every request is guarded.
+	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// Off strips every request and authenticates nobody.
+	Off bool `json:"off,omitempty"`
+
+	// Use names a policy of the app. Default: "default", unless there is Policy.
+	Use string `json:"use,omitempty"`
+
+	// Policy is a policy of this handler's own, instead of Use.
+	Policy *Policy `json:"policy,omitempty"`
+
+	matchers caddyhttp.MatcherSets
+	app      *App
+	server   *caddyhttp.Server // nil outside the http app
+	logger   *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.edge_auth",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision finds the policy and sees to it that the server's error routes
+// strip too.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	h.logger = ctx.Logger()
+	app, err := ctx.App("edge_auth")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+
+	matchers, err := ctx.LoadModule(h, "MatcherSetsRaw")
+	if err != nil {
+		return fmt.Errorf("loading matchers: %w", err)
+	}
+	if err := h.matchers.FromInterface(matchers); err != nil {
+		return err
+	}
+
+	switch {
+	case h.Off:
+	case h.Policy != nil:
+		err = h.Policy.provision(ctx, h.app, inlineName)
+	default:
+		h.Policy, err = h.app.policyNamed(ctx, h.Use)
+	}
+	if err != nil {
+		return err
+	}
+	h.server, err = h.app.joinServer(ctx)
+	return err
+}
+
+// check refuses what can't be meant.
+func (h *Handler) check() error {
+	switch {
+	case h.Off && (h.Policy != nil || h.Use != ""):
+		return fmt.Errorf("'off' authenticates nobody, so it can't have a policy")
+	case h.Use != "" && h.Policy != nil:
+		return fmt.Errorf("either the policy '%s' or one of its own, not both", h.Use)
+	}
+	return nil
+}
+
+// ServeHTTP takes a request its way: strip, authenticate, authorise, forward.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	state := h.app.begin(r, h.Policy)
+
+	guarded, err := h.guards(r)
+	if err != nil {
+		return h.refuse(w, r, err) // a matcher that fails must not open the door
+	}
+	if !guarded {
+		return next.ServeHTTP(w, r)
+	}
+	result, err := h.Policy.identify(r, state)
+	if err == nil {
+		err = h.Policy.authorize(r, result)
+	}
+	h.app.metrics.observe(h.Policy, result, err)
+	if err == nil {
+		err = h.Policy.forward(r, state, result)
+	}
+	if err != nil {
+		return h.refuse(w, r, err)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// guards reports whether the policy holds for r.
+func (h *Handler) guards(r *http.Request) (bool, error) {
+	if h.Off {
+		return false, nil
+	}
+	return h.matchers.AnyMatchWithError(r)
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

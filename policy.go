@@ -1,0 +1,257 @@
+package edgeauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+)
+
+// Policy says who may pass and what the upstream is told about them.
+type Policy struct {
+	// Authenticators are asked in this order, and the first that finds a
+	// credential of its kind decides. At least one is needed.
+	AuthenticatorsRaw []json.RawMessage `json:"authenticators,omitempty" caddy:"namespace=edge_auth.authenticators inline_key=authenticator"`
+
+	// Optional lets those pass who carry no credential, without an identity. A
+	// wrong credential is refused all the same.
+	Optional bool `json:"optional,omitempty"`
+
+	// Require are rules that must all hold for whoever was authenticated.
+	Require []Requirement `json:"require,omitempty"`
+
+	// CheckUser looks the caller's user record up: "on" refuses who is known to
+	// be disabled or must log in anew, "strict" also who has no record.
+	// Default: "", no look-up.
+	CheckUser string `json:"check_user,omitempty"`
+
+	// IdentityHeaders is the preset of headers that tell the upstream: remote
+	// (Remote-User, Remote-Name, Remote-Email, Remote-Groups), x-forwarded,
+	// x-auth-request, webauth or none. Default: remote.
+	IdentityHeaders string `json:"identity_headers,omitempty"`
+
+	// IdentityHeader are further headers, beside those of the preset.
+	IdentityHeader []IdentityHeader `json:"identity_header,omitempty"`
+
+	// KeepCredentials forwards credentials to the upstream. Default: those that
+	// the policy's authenticators read are removed, but for cookies that belong
+	// to the application behind.
+	KeepCredentials bool `json:"keep_credentials,omitempty"`
+
+	// KeepHeader exempts identity headers from being stripped, for names that a
+	// trusted proxy in front sets. Such a proxy must be the only way in.
+	KeepHeader []string `json:"keep_header,omitempty"`
+
+	// AllowTrailer names the request trailers that are forwarded. Default: none.
+	AllowTrailer []string `json:"allow_trailer,omitempty"`
+
+	// LoginURL is where a browser that navigates here without an identity is
+	// sent, with the query parameter next. Default: it gets 401 like all others.
+	LoginURL string `json:"login_url,omitempty"`
+
+	used    []*Policy // while a Caddyfile is read: those that 'use' named
+	name    string
+	members []member
+	scheme  bool // an authenticator reads the Authorization header
+	keep    identity.Names
+	preset  identity.Preset
+	app     *App
+	logger  *zap.Logger
+}
+
+// inlineName is the name, in logs and metrics, of a policy that has none.
+const inlineName = "inline"
+
+// member is an authenticator of a policy.
+type member struct {
+	authenticators.Authenticator
+
+	name   string // of its module
+	config string // all that defines it
+}
+
+// provision loads the policy's authenticators and makes ready what it needs
+// for each request.
+func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	p.name, p.app, p.logger = name, app, ctx.Logger()
+
+	configs := make([]string, len(p.AuthenticatorsRaw))
+	for i, raw := range p.AuthenticatorsRaw {
+		configs[i] = string(raw)
+	}
+	ctx = authenticators.WithHost(ctx, app)
+	loaded, err := ctx.LoadModule(p, "AuthenticatorsRaw")
+	if err != nil {
+		return fmt.Errorf("loading authenticators: %w", err)
+	}
+	for i, guest := range loaded.([]any) {
+		a, ok := guest.(authenticators.Authenticator)
+		if !ok {
+			return fmt.Errorf("module %T is no authenticator", guest)
+		}
+		id := guest.(caddy.Module).CaddyModule().ID
+		p.members = append(p.members, member{Authenticator: a, name: id.Name(), config: configs[i]})
+		if w, ok := guest.(authenticators.Warner); ok {
+			w.Warn(p.logger)
+		}
+	}
+	p.shareSchemes()
+	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
+	p.keep = identity.NewNames(p.KeepHeader...)
+	for i := range p.IdentityHeader {
+		p.IdentityHeader[i].provision()
+	}
+	app.addHeaderNames(p.headers())
+	app.metrics.prepare(p)
+	return nil
+}
+
+// shareSchemes tells authenticators that read the same scheme of each other.
+func (p *Policy) shareSchemes() {
+	users := make(map[string][]authenticators.SchemeSharer)
+	for _, m := range p.members {
+		if c, ok := m.Authenticator.(authenticators.Challenger); ok && c.Challenge() != "" {
+			p.scheme = true
+		}
+		if s, ok := m.Authenticator.(authenticators.SchemeSharer); ok && s.SharedScheme() != "" {
+			users[s.SharedScheme()] = append(users[s.SharedScheme()], s)
+		}
+	}
+	for _, sharers := range users {
+		if len(sharers) < 2 {
+			continue
+		}
+		for _, s := range sharers {
+			s.ShareScheme()
+		}
+	}
+}
+
+// headers lists the names that the policy may set.
+func (p *Policy) headers() []string {
+	preset, _ := identity.PresetNamed(p.IdentityHeaders)
+	names := preset.Headers()
+	for _, h := range p.IdentityHeader {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// check refuses a policy that can't be meant.
+func (p *Policy) check() error {
+	if len(p.AuthenticatorsRaw) == 0 {
+		return errors.New("policy without authenticators: name at least one of " +
+			strings.Join(guestNames(authenticators.Namespace), ", ") + "; or 'off', which authenticates nobody")
+	}
+	if p.Optional && len(p.Require) > 0 {
+		return errors.New("'optional' lets everybody pass, so 'require' beside it would not hold; leave one of them out")
+	}
+	for _, rule := range p.Require {
+		if err := rule.check(); err != nil {
+			return err
+		}
+	}
+	switch p.CheckUser {
+	case "", checkUserOn, checkUserStrict:
+	default:
+		return fmt.Errorf("check_user '%s'; only 'strict' may follow", p.CheckUser)
+	}
+	if err := p.checkHeaders(); err != nil {
+		return err
+	}
+	return checkLoginURL(p.LoginURL)
+}
+
+func (p *Policy) checkHeaders() error {
+	if _, ok := identity.PresetNamed(p.IdentityHeaders); !ok {
+		return fmt.Errorf("identity_headers: %w", words.Unknown("preset", p.IdentityHeaders, identity.PresetNames()))
+	}
+	for _, h := range p.IdentityHeader {
+		if err := h.check(); err != nil {
+			return err
+		}
+	}
+	set := identity.NewNames(p.headers()...)
+	if len(p.headers()) > set.Len() {
+		return errors.New("two identity headers of one name; each can carry one value")
+	}
+	for _, name := range p.KeepHeader {
+		if set.Has(name) {
+			return fmt.Errorf("keep_header %s: this policy sets that header itself, so the client's can't be kept", name)
+		}
+	}
+	for _, name := range p.AllowTrailer {
+		if identity.CheckName(name) != nil || set.Has(name) {
+			return fmt.Errorf("allow_trailer %s: not a name that a trailer may have", name)
+		}
+	}
+	return nil
+}
+
+// Result is who was authenticated, and by what.
+type result struct {
+	who        *identity.Identity
+	credential authenticators.Credential
+	by         *member
+}
+
+// identify asks the authenticators in their order. A nil result without an
+// error means that nobody was authenticated and that this is fine.
+func (p *Policy) identify(r *http.Request, s *state) (*result, error) {
+	r = s.withCredentials(r)
+	for i := range p.members {
+		m := &p.members[i]
+		found, done := s.findings[m.config]
+		if !done {
+			found = p.ask(m, r)
+			s.findings[m.config] = found
+		}
+		switch {
+		case errors.Is(found.err, authenticators.ErrNoCredential):
+			continue
+		case found.err != nil:
+			return &result{by: m}, found.err
+		}
+		return &result{who: found.who, credential: found.credential, by: m}, nil
+	}
+	if p.Optional {
+		return nil, nil
+	}
+	return nil, authenticators.ErrNoCredential
+}
+
+// ask lets one authenticator find and verify. Whatever it does, the outcome is
+// one of the four: a panic is "unavailable", and so is an identity of nobody.
+func (p *Policy) ask(m *member, r *http.Request) (f finding) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.logger.Error("authenticator panicked",
+				zap.String("policy", p.name), zap.String("authenticator", m.name),
+				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			f = finding{err: fmt.Errorf("authenticator %s panicked", m.name)}
+		}
+	}()
+	f.credential, f.err = m.Find(r)
+	if f.err == nil {
+		f.who, f.err = m.Verify(r.Context(), f.credential)
+	}
+	if errors.Is(f.err, authenticators.ErrAmbiguous) {
+		p.logger.Info("credential ignored", zap.String("policy", p.name), zap.String("authenticator", m.name), zap.Error(f.err))
+	}
+	if f.err == nil && (f.who == nil || !identity.ValidID(f.who.ID)) {
+		f.err = fmt.Errorf("authenticator %s accepted a credential of nobody", m.name)
+	}
+	return f
+}

@@ -1,0 +1,111 @@
+// Package records says what Edge Auth keeps in its store: users, passwords,
+// opaque tokens and sessions. It is the one place that knows their keys and
+// JSON forms. Credentials are kept as SHA-256 digests only, so that a copy of
+// the store gives nobody a way in.
+package records
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// The keys, but for the store's prefix.
+const (
+	userKey     = "user:"
+	passwordKey = "password:"
+	tokenKey    = "token:"
+	sessionKey  = "session:"
+)
+
+// The lists: all users, all tokens, and what belongs to one user.
+const (
+	usersList  = "users"
+	tokensList = "tokens"
+	ownerList  = "of:"
+)
+
+// shortID is how many characters of a digest name a token or session in lists.
+const shortID = 16
+
+func digest(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// get reads a JSON record. One that can't be read is an error of its own: it
+// says nothing about whether the record is valid.
+func get(ctx context.Context, s store.Store, key string, to any) (time.Duration, error) {
+	record, err := s.Get(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	if err := json.Unmarshal(record.Value, to); err != nil {
+		kind, _, _ := strings.Cut(key, ":")
+		return 0, fmt.Errorf("reading a %s record: %w", kind, err)
+	}
+	return record.TTL, nil
+}
+
+func put(ctx context.Context, s store.Store, key string, value any, ttl time.Duration, lists ...string) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return s.Put(ctx, key, data, ttl, lists...)
+}
+
+// each reads the records of a kind in a list. Those that ended meanwhile are
+// left out.
+func each[T any](ctx context.Context, s store.Store, list, kind string, add func(key string, record T, ttl time.Duration)) error {
+	keys, err := s.List(ctx, list)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, kind) {
+			continue
+		}
+		var record T
+		ttl, err := get(ctx, s, key, &record)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		add(key, record, ttl)
+	}
+	return nil
+}
+
+// keyOf finds the one key of a kind in a list whose digest begins with id.
+func keyOf(ctx context.Context, s store.Store, list, kind, id string) (string, error) {
+	if len(id) < shortID {
+		return "", store.ErrNotFound
+	}
+	keys, err := s.List(ctx, list)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, key := range keys {
+		if strings.HasPrefix(key, kind+id) {
+			if found != "" {
+				return "", fmt.Errorf("two records begin with %s", id)
+			}
+			found = key
+		}
+	}
+	if found == "" {
+		return "", store.ErrNotFound
+	}
+	return found, nil
+}

@@ -1,0 +1,127 @@
+package records
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"hash/crc32"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// Our own tokens: a prefix that secret scanners know, 256 random bits in 43
+// characters, and a checksum in 6, so that a typo is told without a look-up.
+const (
+	tokenPrefix   = "ea_"
+	tokenRandom   = 43
+	tokenChecksum = 6
+	maxToken      = 512 // of a token that is not our own, in bytes
+)
+
+// ErrMalformed says that a text can't be one of our tokens.
+var ErrMalformed = errors.New("malformed token")
+
+// Token is an opaque token; what is known of it but for its secret.
+type Token struct {
+	ID      string    `json:"id"` // the beginning of its digest
+	User    string    `json:"user"`
+	Label   string    `json:"name,omitempty"` // what it is for
+	Groups  []string  `json:"groups,omitempty"`
+	Scopes  []string  `json:"scopes,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
+}
+
+// NewToken makes a token and returns its secret, which is kept nowhere. A ttl
+// of zero lets it live for good.
+func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration) (string, Token, error) {
+	secret := newTokenText()
+	key := digest(secret)
+	token.ID = key[:shortID]
+	token.Created = time.Now().UTC().Truncate(time.Second)
+	if ttl > 0 {
+		token.Expires = token.Created.Add(ttl)
+	}
+	return secret, token, put(ctx, s, tokenKey+key, token, ttl, tokensList, ownerList+token.User)
+}
+
+// FindToken returns the token with this secret. ErrMalformed: it can't be one,
+// and the store was not asked. store.ErrNotFound: unknown, expired or revoked.
+func FindToken(ctx context.Context, s store.Store, secret string) (Token, error) {
+	var token Token
+	if err := checkTokenText(secret); err != nil {
+		return token, err
+	}
+	if _, err := get(ctx, s, tokenKey+digest(secret), &token); err != nil {
+		return token, err
+	}
+	if !token.Expires.IsZero() && !time.Now().Before(token.Expires) {
+		return token, store.ErrNotFound
+	}
+	return token, nil
+}
+
+// ListTokens returns a user's tokens, or all if user is empty.
+func ListTokens(ctx context.Context, s store.Store, user string) ([]Token, error) {
+	list := tokensList
+	if user != "" {
+		list = ownerList + user
+	}
+	var tokens []Token
+	err := each(ctx, s, list, tokenKey, func(_ string, token Token, _ time.Duration) {
+		tokens = append(tokens, token)
+	})
+	return tokens, err
+}
+
+// RevokeToken ends the token with this id; store.ErrNotFound if there is none.
+func RevokeToken(ctx context.Context, s store.Store, id string) error {
+	key, err := keyOf(ctx, s, tokensList, tokenKey, id)
+	if err != nil {
+		return err
+	}
+	return s.Delete(ctx, key)
+}
+
+func newTokenText() string {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails
+	text := tokenPrefix + base62(new(big.Int).SetBytes(random[:]), tokenRandom)
+	return text + checksum(text)
+}
+
+func checkTokenText(text string) error {
+	if text == "" || len(text) > maxToken {
+		return ErrMalformed
+	}
+	if !strings.HasPrefix(text, tokenPrefix) {
+		return nil // of another making, such as DRF's 40 hex digits
+	}
+	if len(text) != len(tokenPrefix)+tokenRandom+tokenChecksum {
+		return ErrMalformed
+	}
+	body := text[:len(text)-tokenChecksum]
+	if text[len(body):] != checksum(body) { // no secret: anybody can compute it
+		return ErrMalformed
+	}
+	return nil
+}
+
+func checksum(text string) string {
+	return base62(new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))), tokenChecksum)
+}
+
+// base62 writes n with digits 0-9A-Za-z, in a fixed number of characters.
+func base62(n *big.Int, width int) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	text := make([]byte, width)
+	base, digit := big.NewInt(int64(len(digits))), new(big.Int)
+	for i := width - 1; i >= 0; i-- {
+		n.DivMod(n, base, digit)
+		text[i] = digits[digit.Int64()]
+	}
+	return string(text)
+}

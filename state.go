@@ -1,0 +1,114 @@
+package edgeauth
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+)
+
+// stateKey is where a request's state stands among Caddy's variables, which
+// error routes share with the routes that failed.
+const stateKey = "edge_auth"
+
+// state is what all edge_auth handlers that one request meets have in common.
+// A request is handled by one goroutine at a time, so it needs no lock.
+type state struct {
+	// kept are the names that no policy has stripped yet, because of keep_header.
+	kept     identity.Names
+	stripped bool
+
+	// who is the identity established last; nil: nobody.
+	who *identity.Identity
+
+	// set are the headers that told it to the upstream.
+	set []string
+
+	// findings are what authenticators found, by their config, so that a later
+	// policy with the same authenticator takes it over.
+	findings map[string]finding
+
+	// removed are the headers that credentials were taken from, as they came.
+	removed http.Header
+}
+
+// finding is what one authenticator found in a request.
+type finding struct {
+	credential authenticators.Credential
+	who        *identity.Identity
+	err        error
+}
+
+// String keeps {http.vars.edge_auth} from showing anything.
+func (*state) String() string { return "" }
+
+// stateOf returns the request's state, and makes it at the first call.
+func stateOf(r *http.Request) *state {
+	if s, ok := caddyhttp.GetVar(r.Context(), stateKey).(*state); ok {
+		return s
+	}
+	s := &state{findings: make(map[string]finding)}
+	caddyhttp.SetVar(r.Context(), stateKey, s)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(s.placeholder)
+	}
+	return s
+}
+
+// placeholder gives the values of {http.auth.user.*}: of whoever was
+// established last, known and empty where there is nobody, so that a config
+// that sends one never sends the placeholder's own text.
+func (s *state) placeholder(key string) (any, bool) {
+	field, ours := strings.CutPrefix(key, identity.PlaceholderPrefix)
+	if !ours {
+		return nil, false
+	}
+	return identity.Placeholder(s.who, field), true
+}
+
+// strip removes the headers that a client may not send: names, but for those
+// that keep exempts. It does so once a request, so that what we set ourselves
+// stays; a later policy only removes what an earlier one had kept.
+func (s *state) strip(r *http.Request, names, keep identity.Names, trailers []string) {
+	if !s.stripped {
+		s.stripped = true
+		s.kept = keep
+		identity.Strip(r, func(name string) bool { return names.Has(name) && !keep.Has(name) })
+		identity.StripTrailers(r, trailers, names)
+		return
+	}
+	if s.kept.Empty() {
+		return
+	}
+	identity.Strip(r, func(name string) bool {
+		return names.Has(name) && s.kept.Has(name) && !keep.Has(name) && !slices.Contains(s.set, name)
+	})
+}
+
+// withCredentials returns r as the client sent its credentials, for a policy
+// that comes after one that took them out.
+func (s *state) withCredentials(r *http.Request) *http.Request {
+	if len(s.removed) == 0 {
+		return r
+	}
+	restored := *r
+	restored.Header = r.Header.Clone()
+	maps.Copy(restored.Header, s.removed)
+	return &restored
+}
+
+// remember keeps a header before a credential is taken out of it.
+func (s *state) remember(h http.Header, name string) {
+	if s.removed == nil {
+		s.removed = make(http.Header)
+	}
+	if _, done := s.removed[name]; !done && h[name] != nil {
+		s.removed[name] = slices.Clone(h[name])
+	}
+}

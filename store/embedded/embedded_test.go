@@ -1,0 +1,116 @@
+package embedded
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+	"github.com/edgeauth/caddy-edgeauth/store/storetest"
+)
+
+func TestStoreContract(t *testing.T) {
+	t.Parallel()
+	// One clock for all: it only ever goes forward, and by less than any
+	// lifetime that a test expects to last.
+	var passed atomic.Int64
+	storetest.Run(t, func(t *testing.T) store.Store {
+		s := newStore(filepath.Join(t.TempDir(), "edge_auth.db"))
+		s.now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+		t.Cleanup(func() { require.NoError(t, s.Destruct()) })
+		return s
+	}, func(_ *testing.T, d time.Duration) { passed.Add(int64(d)) })
+}
+
+func TestFileIsForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "deep", "edge_auth.db")
+	s := newStore(path)
+	require.NoError(t, s.Open())
+	defer s.Destruct()
+	file, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), file.Mode().Perm())
+	folder, err := os.Stat(filepath.Dir(path))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), folder.Mode().Perm())
+}
+
+func TestNothingIsOpenedBeforeTheFirstUse(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	s := newStore(path)
+	require.NoError(t, s.Destruct())
+	assert.NoFileExists(t, path)
+	_, err := s.Get(t.Context(), "a")
+	require.Error(t, err, "what was given back stays closed")
+}
+
+func TestLockedFileIsNamedAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	first := newStore(path)
+	require.NoError(t, first.Open())
+	second := newStore(path)
+	now := time.Now()
+	second.now = func() time.Time { return now }
+	err := second.Open()
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "another process")
+
+	require.NoError(t, first.Destruct())
+	require.Error(t, second.Open(), "not at once again")
+	now = now.Add(retryAfter)
+	require.NoError(t, second.Open())
+	require.NoError(t, second.Destruct())
+}
+
+func TestCorruptFileIsRefusedAndLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	require.NoError(t, os.WriteFile(path, []byte("this is no database, whatever its name says"), 0o600))
+	require.ErrorContains(t, newStore(path).Open(), path)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Contains(t, string(data), "no database")
+}
+
+func TestSweepDeletesWhatHasExpiredAndNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newStore(filepath.Join(t.TempDir(), "edge_auth.db"))
+	defer s.Destruct()
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	require.NoError(t, s.Put(t.Context(), "short", []byte("1"), time.Minute, "list"))
+	require.NoError(t, s.Put(t.Context(), "long", []byte("1"), time.Hour, "list"))
+	require.NoError(t, s.Put(t.Context(), "for good", []byte("1"), 0, "list"))
+	now = now.Add(time.Minute)
+	full, err := s.sweep(s.db)
+	require.NoError(t, err)
+	assert.False(t, full)
+	require.NoError(t, s.db.View(func(tx *bolt.Tx) error {
+		assert.Equal(t, 2, tx.Bucket(recordsBucket).Stats().KeyN)
+		assert.Equal(t, 2, tx.Bucket(listsBucket).Stats().KeyN)
+		assert.Equal(t, 1, tx.Bucket(expiriesBucket).Stats().KeyN)
+		return nil
+	}))
+}
+
+func TestRecordsSurviveAReopening(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	s := newStore(path)
+	require.NoError(t, s.Put(t.Context(), "a", []byte("1"), 0))
+	require.NoError(t, s.Destruct())
+	s = newStore(path)
+	record, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, "1", string(record.Value))
+	require.NoError(t, s.Destruct())
+}

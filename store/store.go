@@ -1,0 +1,98 @@
+// Package store says what Edge Auth needs of the place where sessions, tokens,
+// users and revocations live. Redis and the embedded store fulfil it, and
+// store/storetest holds both to it.
+//
+// A store never guesses: ErrNotFound means that it looked and there is nothing.
+// Whatever else goes wrong is another error, and callers treat it as unknown.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// MaxValue is the largest value a store hands out, in bytes. A session or a
+// token record is far smaller; what is larger is a mistake or an attack.
+const MaxValue = 64 << 10
+
+var (
+	// ErrNotFound says that the store was asked and has no such record.
+	ErrNotFound = errors.New("no such record")
+
+	// ErrTooLarge says that there is a record, of more than MaxValue bytes.
+	ErrTooLarge = errors.New("record is larger than 64 KiB")
+
+	// ErrWrongType says that the key holds something that is not a plain value,
+	// such as a Redis list.
+	ErrWrongType = errors.New("key does not hold a plain value")
+)
+
+// Record is what a key holds.
+type Record struct {
+	Value []byte
+
+	// TTL is how long the record has still to live. Zero: it does not expire.
+	TTL time.Duration
+}
+
+// Reader reads keys as they stand, such as those that another application
+// wrote. It never writes.
+type Reader interface {
+	// Get returns the record under key: ErrNotFound, ErrTooLarge, ErrWrongType,
+	// or any other error if the store could not be asked.
+	Get(ctx context.Context, key string) (Record, error)
+}
+
+// Store keeps our own records. Every key and list is a name of our own making
+// (the store adds its prefix), and all calls return within the store's timeout.
+type Store interface {
+	Reader
+
+	// Put writes a record, replacing what was there. A ttl of zero keeps it for
+	// good; a negative one is an error. The key appears in each of lists until
+	// the record is deleted or expires.
+	Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error
+
+	// Delete ends records for good. A key that does not exist is no error.
+	Delete(ctx context.Context, keys ...string) error
+
+	// Touch sets how long a record has still to live. It never brings one back:
+	// ErrNotFound if it is gone.
+	Touch(ctx context.Context, key string, ttl time.Duration) error
+
+	// List returns the keys of the live records in a list, sorted.
+	List(ctx context.Context, list string) ([]string, error)
+
+	// Ping asks whether the store answers.
+	Ping(ctx context.Context) error
+}
+
+// Namespace is where stores register as Caddy modules.
+const Namespace = "edge_auth.stores"
+
+// Handle is a store that is shared by all configs that name it, so that it
+// lives on across reloads. The last one to let go closes it.
+type Handle interface {
+	Store
+
+	// Destruct closes it. It is called once, after the last use.
+	Destruct() error
+}
+
+// Provider is a store as config: what a Caddy guest module in Namespace is.
+type Provider interface {
+	// Key is all that defines the store; equal keys share one Handle. It may
+	// hold secrets, so it is never shown.
+	Key() string
+
+	// New makes the store. It does no I/O, takes no lock and starts no
+	// goroutine: the first use does, so that `caddy validate` stays harmless.
+	New() (Handle, error)
+}
+
+// ForeignReader is a Handle that can also read what others keep in the same
+// place, under keys as they stand.
+type ForeignReader interface {
+	Foreign() Reader
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Installs what the tests need, and runs them all; or one part of them:
+#
+#   ./test.sh [tidy|format|vet|lint|vulnerabilities|unit|fuzz|integration]...
+#
+# FUZZTIME is how long each fuzz target runs (10s).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+step() { printf '\n== %s\n' "$*"; }
+tool() { go tool -modfile=tools/go.mod "$@"; }
+
+# install makes sure of Debian packages: pairs of a file that shows that a
+# package is there, and its name.
+install() {
+	local missing=()
+	while [ $# -gt 1 ]; do
+		command -v "$1" >/dev/null || [ -e "$1" ] || missing+=("$2")
+		shift 2
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	local sudo=
+	[ "$(id -u)" = 0 ] || sudo=sudo
+	if ! command -v apt-get >/dev/null; then
+		echo "test.sh: please install ${missing[*]}" >&2
+		exit 1
+	fi
+	step "installing ${missing[*]}"
+	$sudo apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+tidy() {
+	step "go.mod says what is used"
+	go mod tidy -diff
+	(cd tools && go mod tidy -diff)
+}
+
+format() {
+	step "format"
+	tool golangci-lint fmt --diff
+}
+
+vet() {
+	step "vet"
+	go vet ./...
+}
+
+lint() {
+	step "lint"
+	tool golangci-lint run
+}
+
+vulnerabilities() {
+	step "known vulnerabilities"
+	local report status=0
+	report=$(tool govulncheck ./... 2>&1) || status=$?
+	if [ $status -ne 0 ] && grep -qE 'fetching vulnerabilities|vuln\.go\.dev' <<<"$report" && ! grep -q 'Vulnerability #' <<<"$report"; then
+		echo "SKIPPED: the database of govulncheck can't be reached from here, so known vulnerabilities were not looked for"
+		return
+	fi
+	echo "$report"
+	return $status
+}
+
+unit() {
+	step "unit tests"
+	install redis-server redis-server
+	# shellcheck disable=SC2046
+	go test -race $(go list ./... | grep -v /integration)
+}
+
+fuzz() {
+	step "fuzz targets, ${FUZZTIME:=10s} each"
+	local package target
+	for package in $(go list ./...); do
+		for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "$package") /dev/null | sed 's/func //'); do
+			go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" "$package"
+		done
+	done
+}
+
+integration() {
+	step "integration tests"
+	install redis-server redis-server /usr/lib/python3/dist-packages/django python3-django \
+		/usr/lib/python3/dist-packages/django_redis python3-django-redis \
+		/usr/lib/python3/dist-packages/redis python3-redis curl curl
+	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
+		local dir
+		dir=$(mktemp -d)
+		trap "rm -rf '$dir'" EXIT
+		OUTPUT=$dir/caddy ./xcaddy.sh
+		export EDGE_AUTH_CADDY=$dir/caddy
+	fi
+	go test -count=1 ./integration/...
+}
+
+if [ $# -eq 0 ]; then
+	set -- tidy format vet lint vulnerabilities unit fuzz integration
+fi
+for part in "$@"; do
+	case $part in
+	tidy | format | vet | lint | vulnerabilities | unit | fuzz | integration) "$part" ;;
+	*)
+		sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+		exit 2
+		;;
+	esac
+done
+step "all passed: $*"
