@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"net/http"
 	"os"
 	"slices"
@@ -13,13 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
 	"github.com/edgeauth/caddy-edgeauth/store/redis"

@@ -2,7 +2,6 @@ package edgeauth
 
 import (
 	"encoding/json"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 

@@ -2,12 +2,12 @@ package edgeauth
 
 import (
 	"cmp"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 // The options of a policy, beside its authenticators.

@@ -3,8 +3,9 @@ package edgeauth
 import (
 	"errors"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 )

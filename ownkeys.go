@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/certmagic"
 
 	"github.com/edgeauth/caddy-edgeauth/keys"
 )

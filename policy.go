@@ -4,16 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"net/http"
 	"runtime/debug"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 // Policy says who may pass and what the upstream is told about them.

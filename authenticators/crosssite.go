@@ -2,10 +2,11 @@ package authenticators
 
 import (
 	"fmt"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 // CSRF says how requests are checked whose credential is a cookie: a browser

@@ -3,8 +3,9 @@ package authenticators
 import (
 	"context"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"

@@ -27,6 +27,4 @@ func (s Secret) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-var (
-	_ fmt.Formatter = Secret("")
-)
+var _ fmt.Formatter = Secret("")

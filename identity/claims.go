@@ -39,7 +39,7 @@ func parseObject(d *json.Decoder, depth int) (map[string]any, error) {
 		}
 		key, _ := name.(string)
 		if _, twice := object[key]; twice {
-			return nil, fmt.Errorf("member %q stands twice", key)
+			return nil, errors.New("a member stands twice") // which one is content, and not for a log
 		}
 		if object[key], err = parseValue(d, depth); err != nil {
 			return nil, err

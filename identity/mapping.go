@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -90,9 +91,7 @@ func (m *Mapping) fill(who *Identity, claims map[string]any) {
 		default:
 			if named == nil {
 				named = make(map[string]any, len(claims)+1)
-				for k, v := range claims {
-					named[k] = v
-				}
+				maps.Copy(named, claims)
 			}
 			named[name] = value
 		}

@@ -239,6 +239,7 @@ func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	t.Cleanup(func() { assert.Empty(t, up.taken()) })
 	for name, c := range map[string]struct {
 		method  string
 		headers []string
@@ -254,6 +255,7 @@ func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
 		"wrong credential too": {http.MethodGet, []string{"Sec-Fetch-Mode: navigate", basicHeader("alice", "wrong")}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := g.do(c.method, "/a/b?x=1&y=//evil", "", c.headers...)
 			assert.Equal(t, c.status, a.status)
 			if c.status == 302 {
@@ -262,5 +264,4 @@ func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
 			assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
 		})
 	}
-	assert.Empty(t, up.taken())
 }

@@ -44,8 +44,10 @@ var forgeries = map[string][]string{
 	"other gateways":     {"X-Forwarded-User: admin", "X-Forwarded-Email: admin", "X-Auth-Request-User: admin", "X-Webauth-User: admin", "X-WEBAUTH-ROLE: admin", "X-Remote-User: admin", "X-Remote-Group: admin"},
 	"other fields":       {"Remote-Groups: admin", "Remote-Email: admin", "Remote-Name: admin"},
 	"trailer":            {"Trailer: Remote-User", "Transfer-Encoding: chunked", "", "0", "Remote-User: admin"},
-	"unannounced trailer": {"Trailer: X-Any", "Transfer-Encoding: chunked", "", "0", "X-Any: admin", "Remote-User: admin",
-		"Remote_user: admin"},
+	"unannounced trailer": {
+		"Trailer: X-Any", "Transfer-Encoding: chunked", "", "0", "X-Any: admin", "Remote-User: admin",
+		"Remote_user: admin",
+	},
 }
 
 // policies are sites around the same upstream; each must let no forgery by.

@@ -121,8 +121,9 @@ func TestCallersThatShareACheckEachGetItsVerdict(t *testing.T) {
 		all.Go(func() {
 			password := []string{"right", "wrong"}[i%2]
 			ok, err := v.Verify(context.Background(), "alice", password, hash)
-			assert.NoError(t, err)
-			assert.Equal(t, password == "right", ok)
+			if err != nil || ok != (password == "right") {
+				t.Errorf("%s: %v, %v", password, ok, err)
+			}
 		})
 	}
 	all.Wait()

@@ -2,6 +2,7 @@ package basic
 
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 

@@ -96,7 +96,7 @@ func djangoID(value string) (string, bool) {
 // the user's key, the backend that logged in, and the hash that ends a session
 // when the password changes.
 func djangoLoggedIn(session map[string]any) bool {
-	for _, name := range []string{"_auth_user_backend", "_auth_user_hash"} {
+	for _, name := range []string{"_auth_user_id", "_auth_user_backend", "_auth_user_hash"} {
 		if text, ok := session[name].(string); !ok || text == "" {
 			return false
 		}

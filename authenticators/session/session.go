@@ -11,9 +11,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/foreign"
@@ -135,6 +136,12 @@ func (a *Authenticator) check() error {
 	if err := a.CSRF.Check(); err != nil {
 		return err
 	}
+	switch {
+	case a.Cookie != "" && (&http.Cookie{Name: a.Cookie}).Valid() != nil:
+		return fmt.Errorf("session: cookie '%s': no cookie can have that name; one such as sessionid is needed", a.Cookie)
+	case !identity.ValidID(a.IDPrefix + "1"):
+		return fmt.Errorf("session: id_prefix '%s': no user id could begin so; a text such as app- is needed", a.IDPrefix)
+	}
 	if a.own() {
 		switch {
 		case a.Key != "", a.Decode != "", a.User != "", len(a.Claims) > 0, a.Redis != "":
@@ -212,8 +219,9 @@ func (a *Authenticator) verifyOwn(ctx context.Context, id authenticators.Secret)
 // the session has been read, and is good.
 func (a *Authenticator) touch(ctx context.Context, id authenticators.Secret, session records.Session) {
 	idle := time.Duration(a.Touch)
-	due := min(idle, session.Expires.Sub(a.now())) - time.Minute
-	if idle == 0 || session.Remaining == 0 || session.Remaining > due {
+	wanted := min(idle, session.Expires.Sub(a.now()))
+	// The first use cuts a life down to the idle time; a second more is rounding.
+	if idle == 0 || session.Remaining > wanted-time.Minute && session.Remaining <= wanted+time.Second {
 		return
 	}
 	if err := records.TouchSession(ctx, a.store, id.Reveal(), idle); err != nil {

@@ -2,10 +2,10 @@ package token
 
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 var options = []string{"claim", "cookie", "csrf", "header", "id_prefix", "key", "redis", "scheme", "user"}

@@ -166,7 +166,7 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 
 // inWords says what is wrong with a header as Django REST framework does.
 func inWords(err error) error {
-	detail := ""
+	var detail string
 	switch {
 	case err == nil:
 		return nil

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -93,7 +94,7 @@ func openFile(path string) (*bolt.DB, error) {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("embedded store: %s is in use by another process, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path)
 	}
 	if err != nil {

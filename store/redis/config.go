@@ -16,9 +16,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -277,7 +278,7 @@ func (c *Config) tlsConfig(config *tls.Config) (*tls.Config, error) {
 func (c *Config) Key() string {
 	defining := *c
 	defining.Cache = nil
-	data, err := json.Marshal(defining)
+	data, err := json.Marshal(defining) //nolint:gosec // it only tells stores apart, and is never shown
 	if err != nil {
 		return err.Error() // can't be: strings and numbers only
 	}

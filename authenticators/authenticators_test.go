@@ -1,0 +1,150 @@
+package authenticators
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSecretIsNeverPrinted(t *testing.T) {
+	t.Parallel()
+	type holder struct{ S Secret }
+	s := Secret("hunter2")
+	for _, text := range []string{
+		fmt.Sprint(s), fmt.Sprintf("%s %q %v %+v %#v %d %x %X", s, s, s, s, s, s, s, s), fmt.Sprintf("%+v %#v", holder{s}, &holder{s}),
+		fmt.Sprint(fmt.Errorf("oh: %v", s)),
+	} {
+		assert.NotContains(t, text, "hunter2")
+		assert.NotContains(t, text, "68756e74")
+	}
+	data, err := json.Marshal(map[string]any{"a": s, "b": holder{s}})
+	require.NoError(t, err)
+	assert.NotContains(t, string(data), "hunter2")
+	assert.Equal(t, "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7", s.Digest())
+}
+
+func TestRejectionNeverTurnsIntoAnotherOutcome(t *testing.T) {
+	t.Parallel()
+	err := error(&RejectedError{Code: "x", Cause: ErrNoCredential})
+	require.NotErrorIs(t, err, ErrNoCredential)
+	require.ErrorIs(t, ErrAmbiguous, ErrNoCredential)
+}
+
+func TestCredentialInAHeader(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lines []string
+		want  string
+		err   error
+	}{
+		"good":             {[]string{"Token abc"}, "abc", nil},
+		"any case":         {[]string{"tOKEN abc"}, "abc", nil},
+		"blanks":           {[]string{"  Token \t abc  "}, "abc", nil},
+		"missing":          {nil, "", ErrNoCredential},
+		"empty":            {[]string{""}, "", ErrNoCredential},
+		"another scheme":   {[]string{"Bearer abc"}, "", ErrNoCredential},
+		"scheme runs on":   {[]string{"Tokenabc"}, "", ErrNoCredential},
+		"alone":            {[]string{"Token"}, "", ErrNoValue},
+		"alone with blank": {[]string{"Token "}, "", ErrNoValue},
+		"two values":       {[]string{"Token a b"}, "", ErrSpaces},
+		"joined":           {[]string{"Token a, Bearer b"}, "", ErrSpaces},
+		"twice":            {[]string{"Token a", "Token a"}, "", ErrTwoHeaders},
+		"twice, one empty": {[]string{"", "Token a"}, "", ErrTwoHeaders},
+		"not ASCII":        {[]string{"Token é"}, "", ErrCharacters},
+		"hard space":       {[]string{"Token a\u00a0b"}, "", ErrCharacters},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header["Authorization"] = c.lines
+			if c.lines == nil {
+				delete(r.Header, "Authorization")
+			}
+			got, err := FromHeader(r, "authorization", "Token")
+			require.ErrorIs(t, err, c.err)
+			assert.Equal(t, c.want, got.Reveal())
+		})
+	}
+}
+
+func TestCookies(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lines []string
+		want  string
+		err   error
+	}{
+		"one":              {[]string{"a=1; sid=x; b=2"}, "x", nil},
+		"raw":              {[]string{`sid="x%20é\"`}, `"x%20é\"`, nil},
+		"same twice":       {[]string{"sid=x; sid=x", "sid=x"}, "x", nil},
+		"two values":       {[]string{"sid=x; sid=y"}, "", ErrAmbiguous},
+		"two lines":        {[]string{"sid=x", "sid=y"}, "", ErrAmbiguous},
+		"one of them none": {[]string{"sid=; sid=y"}, "", ErrAmbiguous},
+		"missing":          {[]string{"SID=x; sid2=y; =sid; sid"}, "", ErrNoCredential},
+		"empty":            {[]string{"sid="}, "", ErrNoCredential},
+		"blanks":           {[]string{" sid = x "}, "x", nil},
+		"no cookie":        {nil, "", ErrNoCredential},
+		"rubbish":          {[]string{";;=;", "=", strings.Repeat(";", 5000)}, "", ErrNoCredential},
+		"nameless":         {[]string{"=sid=x"}, "", ErrNoCredential},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header["Cookie"] = c.lines
+			got, err := FromCookie(r, "sid")
+			require.ErrorIs(t, err, c.err)
+			assert.Equal(t, c.want, got.Reveal())
+		})
+	}
+}
+
+func TestRemovedCookieLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header["Cookie"] = []string{"a=1; sid=x; b=2", "sid=y", "c=3"}
+	RemoveCookie(r, "sid")
+	assert.Equal(t, []string{"a=1; b=2", "c=3"}, r.Header["Cookie"])
+	RemoveCookie(r, "a")
+	RemoveCookie(r, "b")
+	RemoveCookie(r, "c")
+	assert.NotContains(t, r.Header, "Cookie")
+}
+
+func TestUnsafeRequestsOfOtherSitesAreForbidden(t *testing.T) {
+	t.Parallel()
+	check, err := (&CSRF{TrustedOrigins: []string{"https://app.example.com"}}).OriginCheck()
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		method  string
+		headers map[string]string
+		passes  bool
+	}{
+		"safe method":    {http.MethodGet, map[string]string{"Sec-Fetch-Site": "cross-site"}, true},
+		"same origin":    {http.MethodPost, map[string]string{"Sec-Fetch-Site": "same-origin"}, true},
+		"no browser":     {http.MethodPost, nil, true},
+		"other site":     {http.MethodPost, map[string]string{"Sec-Fetch-Site": "cross-site"}, false},
+		"sibling":        {http.MethodDelete, map[string]string{"Sec-Fetch-Site": "same-site"}, false},
+		"old browser":    {http.MethodPost, map[string]string{"Origin": "https://evil.example"}, false},
+		"null origin":    {http.MethodPost, map[string]string{"Origin": "null"}, false},
+		"own origin":     {http.MethodPost, map[string]string{"Origin": "https://example.com"}, true},
+		"trusted origin": {http.MethodPost, map[string]string{"Origin": "https://app.example.com", "Sec-Fetch-Site": "same-site"}, true},
+	} {
+		r := httptest.NewRequest(c.method, "https://example.com/", nil)
+		for k, v := range c.headers {
+			r.Header.Set(k, v)
+		}
+		err := check(r)
+		var forbidden *ForbiddenError
+		assert.Equal(t, c.passes, err == nil, name)
+		assert.Equal(t, !c.passes, errors.As(err, &forbidden), name)
+	}
+	require.Error(t, (&CSRF{TrustedOrigins: []string{"app.example.com"}}).Check())
+	require.Error(t, (&CSRF{Off: true, TrustedOrigins: []string{"https://a.b"}}).Check())
+}
