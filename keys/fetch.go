@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/identity"
 )
 
-// The bounds of a fetch.
+// The bounds of a fetch, which is two requests where there is discovery.
 const (
 	fetchTimeout = 5 * time.Second
 	maxRedirects = 3
@@ -23,8 +24,10 @@ const (
 // discoveryPath is where an issuer's OpenID configuration is.
 const discoveryPath = "/.well-known/openid-configuration"
 
-// DiscoveryURL is the address of an issuer's OpenID configuration.
-func DiscoveryURL(issuer string) string { return strings.TrimSuffix(issuer, "/") + discoveryPath }
+// DiscoveryURL names the key set of an issuer, for NewRemote. A slash at the
+// issuer's end stays, although it is not in the address that is asked: the
+// document must name the very same issuer.
+func DiscoveryURL(issuer string) string { return issuer + discoveryPath }
 
 // source is where a remote set comes from.
 type source struct {
@@ -34,8 +37,8 @@ type source struct {
 
 // fetched is a set as it came.
 type fetched struct {
-	keys     []*Key
-	skipped  []error
+	Loaded
+
 	lifetime time.Duration
 }
 
@@ -43,11 +46,11 @@ func newSource(address string) (source, error) {
 	if err := CheckURL(address); err != nil {
 		return source{}, err
 	}
-	// A transport of our own: no proxy from the environment, few connections,
-	// and each phase bounded.
+	// A transport of our own: few connections, and each phase bounded.
 	client := &http.Client{
 		Timeout: fetchTimeout,
 		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
 			TLSHandshakeTimeout:    fetchTimeout,
 			ResponseHeaderTimeout:  fetchTimeout,
@@ -71,7 +74,7 @@ func newSource(address string) (source, error) {
 func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil:
+	case err != nil || u.Hostname() == "" || u.User != nil:
 		return errors.New("an address such as https://idp.example.com/keys is needed, without a user name in it")
 	case u.Scheme == "https":
 		return nil
@@ -88,6 +91,8 @@ func isLoopback(host string) bool {
 
 // fetch gets the set, through the issuer's configuration if that is the source.
 func (s source) fetch(ctx context.Context) (fetched, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
 	address := s.url
 	if issuer, ok := strings.CutSuffix(s.url, discoveryPath); ok {
 		var err error
@@ -99,46 +104,54 @@ func (s source) fetch(ctx context.Context) (fetched, error) {
 	if err != nil {
 		return fetched{}, err
 	}
-	keys, skipped, err := parseSet(data, "", false)
-	return fetched{keys, skipped, lifetime}, err
+	loaded, err := parseSet(data, "", false)
+	return fetched{loaded, lifetime}, err
 }
 
 // discover reads where an issuer's keys are (OpenID Connect Discovery 1.0,
-// section 4). The document must be that of this very issuer.
+// section 4). The document must be that of this very issuer. The algorithms
+// that it lists are not looked at: keys decide.
 func (s source) discover(ctx context.Context, issuer string) (string, error) {
-	data, _, err := s.get(ctx, s.url)
+	data, _, err := s.get(ctx, strings.TrimSuffix(issuer, "/")+discoveryPath)
 	if err != nil {
 		return "", err
 	}
-	var document struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := json.Unmarshal(data, &document); err != nil {
+	document, err := identity.ParseClaims(data)
+	if err != nil {
 		return "", fmt.Errorf("OpenID configuration: %w", err)
 	}
-	if strings.TrimSuffix(document.Issuer, "/") != issuer {
-		return "", fmt.Errorf("OpenID configuration is that of issuer %q", document.Issuer)
+	if got, _ := document["issuer"].(string); got != issuer {
+		return "", fmt.Errorf("OpenID configuration is that of issuer %.200q, not %q", got, issuer)
 	}
-	if err := CheckURL(document.Keys); err != nil {
+	address, _ := document["jwks_uri"].(string)
+	if err := CheckURL(address); err != nil {
 		return "", fmt.Errorf("jwks_uri of the OpenID configuration: %w", err)
 	}
-	return document.Keys, nil
+	return address, nil
 }
+
+// retryError is an answer that says when to ask again.
+type retryError struct {
+	status string
+	after  time.Duration
+}
+
+func (e *retryError) Error() string { return "answer " + e.status }
 
 func (s source) get(ctx context.Context, address string) ([]byte, time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, 0, fmt.Errorf("answer %s", resp.Status)
+		seconds, _ := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31)
+		return nil, 0, &retryError{resp.Status, time.Duration(seconds) * time.Second}
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxSetBytes+1))
 	if err != nil {
@@ -147,7 +160,7 @@ func (s source) get(ctx context.Context, address string) ([]byte, time.Duration,
 	if len(data) > maxSetBytes {
 		return nil, 0, fmt.Errorf("answer of more than %d bytes", maxSetBytes)
 	}
-	return data, lifetimeOf(resp.Header.Get("Cache-Control")), nil
+	return data, lifetimeOf(strings.Join(resp.Header.Values("Cache-Control"), ",")), nil
 }
 
 // lifetimeOf reads max-age, within bounds.

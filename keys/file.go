@@ -2,7 +2,9 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -17,7 +19,7 @@ const checkEvery = time.Second
 // change that can't be read leaves the keys as they were, and is logged once.
 type File struct {
 	path   string
-	parse  func(data []byte) ([]*Key, error)
+	parse  func(data []byte) (Loaded, error)
 	logger *zap.Logger
 	now    func() time.Time
 
@@ -34,27 +36,31 @@ type fileState struct {
 }
 
 // OpenFile reads a key file. parse is how its bytes become keys.
-func OpenFile(path string, parse func(data []byte) ([]*Key, error), logger *zap.Logger) (*File, error) {
+func OpenFile(path string, parse func(data []byte) (Loaded, error), logger *zap.Logger) (*File, error) {
 	f := &File{path: path, parse: parse, logger: logger, now: time.Now}
-	state, keys, err := f.read()
+	state, loaded, err := f.read()
 	if err != nil {
+		if named, ok := errors.AsType[*fs.PathError](err); ok { // it would name the file again
+			err = named.Err
+		}
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
-	f.keys, f.seen, f.checked = keys, state, f.now()
+	f.warn(loaded)
+	f.keys, f.seen, f.checked = loaded.Keys, state, f.now()
 	return f, nil
 }
 
-func (f *File) read() (fileState, []*Key, error) {
+func (f *File) read() (fileState, Loaded, error) {
 	state, err := stateOf(f.path)
 	if err != nil {
-		return state, nil, err
+		return state, Loaded{}, err
 	}
 	data, err := os.ReadFile(f.path)
 	if err != nil {
-		return state, nil, err
+		return state, Loaded{}, err
 	}
-	keys, err := f.parse(data)
-	return state, keys, err
+	loaded, err := f.parse(data)
+	return state, loaded, err
 }
 
 func stateOf(path string) (fileState, error) {
@@ -65,12 +71,19 @@ func stateOf(path string) (fileState, error) {
 	return fileState{info.ModTime(), info.Size()}, nil
 }
 
-// Find picks the keys that fit.
-func (f *File) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
-	return Static(f.current()).Find(ctx, kid, alg)
+func (f *File) warn(loaded Loaded) {
+	for _, skipped := range loaded.Skipped {
+		f.logger.Warn("key of a file is not used", zap.String("file", f.path), zap.Error(skipped))
+	}
 }
 
-func (f *File) current() []*Key {
+// Find picks the keys that fit.
+func (f *File) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
+	return Static(f.Keys()).Find(ctx, kid, alg)
+}
+
+// Keys returns the keys as the file has them now, or as it last had them.
+func (f *File) Keys() []*Key {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -81,7 +94,7 @@ func (f *File) current() []*Key {
 	if state, err := stateOf(f.path); err == nil && state == f.seen {
 		return f.keys
 	}
-	state, keys, err := f.read()
+	state, loaded, err := f.read()
 	if state == f.seen { // told already
 		return f.keys
 	}
@@ -90,8 +103,9 @@ func (f *File) current() []*Key {
 		f.logger.Error("key file changed and can't be read: the keys stay as they were", zap.String("file", f.path), zap.Error(err))
 		return f.keys
 	}
-	f.keys = keys
-	f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(keys)))
+	f.warn(loaded)
+	f.keys = loaded.Keys
+	f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	return f.keys
 }
 

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -38,13 +39,19 @@ type parsedJWK struct {
 	material     any // *rsa.PublicKey, ed25519.PrivateKey, []byte, …
 }
 
-// parseJWK reads one JWK.
-func parseJWK(data []byte) (parsedJWK, error) {
+// parseJWK reads one JWK, which an issuer may have sent: a panic over it would
+// end the gateway.
+func parseJWK(data []byte) (p parsedJWK, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = errors.New("not a JWK that can be read")
+		}
+	}()
 	key, err := jwk.ParseKey(data)
 	if err != nil {
-		return parsedJWK{}, fmt.Errorf("not a JWK that can be read: %w", err)
+		return p, fmt.Errorf("not a JWK that can be read: %w", err)
 	}
-	p := parsedJWK{id: key.KeyID(), use: key.KeyUsage()}
+	p = parsedJWK{id: key.KeyID(), use: key.KeyUsage()}
 	if key.Algorithm() != nil {
 		p.alg = key.Algorithm().String()
 	}

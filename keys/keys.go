@@ -6,30 +6,16 @@
 package keys
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
-
-// ErrNoKey says that a set is known, and has no key that fits.
-var ErrNoKey = errors.New("no key fits")
-
-// Set finds the keys that a token may have been signed with.
-type Set interface {
-	// Find returns the keys that fit: those with the id kid, or all if kid is
-	// empty, that may be used with alg. ErrNoKey: there is none, or too many to
-	// try. Any other error: the set could not be had.
-	Find(ctx context.Context, kid, alg string) ([]*Key, error)
-}
-
-// maxTried is how many keys are tried on one token.
-const maxTried = 2
 
 // Key is a key that checks signatures.
 type Key struct {
@@ -40,10 +26,12 @@ type Key struct {
 	material   any      // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or []byte
 }
 
-// The least sizes (RFC 7518, sections 3.2 and 3.3).
+// The sizes that keys may have (RFC 7518, sections 3.2 and 3.3). The greatest
+// bounds what checking one signature costs.
 const (
 	minSecret  = 32 // bytes
 	minRSABits = 2048
+	maxRSABits = 16384
 )
 
 // Algorithms lists the algorithms that some key may be used with.
@@ -67,18 +55,20 @@ func CheckAlgorithm(alg string) error {
 // NewKey makes a key of its material: a public key, or the bytes of an HMAC
 // secret. alg limits it to one algorithm; empty: all that fit.
 func NewKey(id, alg string, material any) (*Key, error) {
+	if alg != "" {
+		if err := CheckAlgorithm(alg); err != nil {
+			return nil, err
+		}
+	}
+	if secret, ok := material.([]byte); ok && strings.HasPrefix(alg, "HS") && len(secret) < leastSecret(alg) {
+		return nil, fmt.Errorf("%s key of %d bytes; at least %d are needed", alg, len(secret), leastSecret(alg))
+	}
 	fitting, err := fittingAlgorithms(material)
 	if err != nil {
 		return nil, err
 	}
 	if alg != "" {
-		if err := CheckAlgorithm(alg); err != nil {
-			return nil, err
-		}
 		if !slices.Contains(fitting, alg) {
-			if secret, ok := material.([]byte); ok {
-				return nil, fmt.Errorf("%s key of %d bytes; at least %d are needed", alg, len(secret), leastSecret(alg))
-			}
 			return nil, fmt.Errorf("%s does not go with this key; it fits %s", alg, strings.Join(fitting, ", "))
 		}
 		fitting = []string{alg}
@@ -93,7 +83,9 @@ func fittingAlgorithms(material any) ([]string, error) {
 		switch {
 		case k.N.BitLen() < minRSABits:
 			return nil, fmt.Errorf("RSA key of %d bits; at least %d are needed", k.N.BitLen(), minRSABits)
-		case k.E < 3 || k.E%2 == 0 || k.N.Bit(0) == 0:
+		case k.N.BitLen() > maxRSABits:
+			return nil, fmt.Errorf("RSA key of %d bits; at most %d are taken", k.N.BitLen(), maxRSABits)
+		case k.E < 3 || k.E > math.MaxInt32 || k.E%2 == 0 || k.N.Bit(0) == 0:
 			return nil, errors.New("RSA key with an exponent or modulus that is not safe")
 		}
 		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}, nil
@@ -171,35 +163,4 @@ func signatureSize(material any, alg string) int {
 		return ed25519.SignatureSize
 	}
 	return leastSecret(alg) // the whole hash
-}
-
-// fitting picks the keys of a set for a token. More than are tried is none:
-// a token of a set with many keys must name its own.
-func fitting(keys []*Key, kid, alg string) ([]*Key, error) {
-	var found []*Key
-	for _, k := range keys {
-		if (kid == "" || k.ID == kid) && k.Fits(alg) {
-			found = append(found, k)
-		}
-	}
-	if len(found) == 0 {
-		return nil, ErrNoKey
-	}
-	if len(found) > maxTried {
-		return nil, fmt.Errorf("%w: %d could, and the token names none", ErrNoKey, len(found))
-	}
-	return found, nil
-}
-
-// Static is a set that never changes.
-type Static []*Key
-
-// Find picks the keys that fit.
-func (s Static) Find(_ context.Context, kid, alg string) ([]*Key, error) {
-	found, err := fitting(s, kid, alg)
-	if errors.Is(err, ErrNoKey) && kid != "" {
-		// Keys given by hand often have no id; then the token's means nothing.
-		return fitting(slices.DeleteFunc(slices.Clone(s), func(k *Key) bool { return k.ID != "" }), "", alg)
-	}
-	return found, err
 }

@@ -10,11 +10,18 @@ import (
 // verifyPSS demands a salt as long as the hash (RFC 7518, section 3.5), which
 // jwx leaves open.
 func verifyPSS(key *rsa.PublicKey, alg string, input, signature []byte) error {
-	hash := map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512}[alg]
+	var hash crypto.Hash
+	switch alg {
+	case "PS256":
+		hash = crypto.SHA256
+	case "PS384":
+		hash = crypto.SHA384
+	default:
+		hash = crypto.SHA512
+	}
 	h := hash.New()
 	h.Write(input)
-	err := rsa.VerifyPSS(key, hash, h.Sum(nil), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash})
-	if err != nil {
+	if rsa.VerifyPSS(key, hash, h.Sum(nil), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) != nil {
 		return errSignature
 	}
 	return nil

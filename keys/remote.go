@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // How remote sets are kept live.
@@ -24,7 +26,9 @@ const (
 // Remote is the key set that an issuer publishes. Nothing is fetched before it
 // is first asked for; then it is refetched in the background when it is old,
 // and at most every 30 s for a kid that it doesn't have. While the issuer is
-// down the last set is used, for a day at most.
+// down the last set is used, for a day at most. A set that was not asked for in
+// a long time is fetched anew before it is used: a key that the issuer has
+// taken back must not live on because nobody came by.
 type Remote struct {
 	source source
 	logger *zap.Logger
@@ -37,28 +41,24 @@ type Remote struct {
 	keys    []*Key     // nil: never fetched
 	fetched time.Time  // when keys were
 	fresh   time.Time  // until when they need no refetch
+	idle    time.Time  // after which they are refetched before they are used
 	retry   time.Time  // before which a failed fetch is not tried again
 	backoff time.Duration
-	failure error     // of the last fetch; nil: it went well
-	sought  time.Time // when an unknown kid last led to a fetch
-	flight  *fetching // the fetch under way; nil: none
+	failure error         // of the last fetch; nil: it went well
+	sought  time.Time     // when an unknown kid last led to a fetch
+	flight  chan struct{} // closed when the fetch under way ends; nil: none
+	told    string        // what was last logged of the set's contents
 }
 
-// fetching is a fetch that any number of callers wait for.
-type fetching struct {
-	done chan struct{}
-}
-
-// NewRemote makes the set at url: that of a JWK Set, or that of an issuer's
-// OpenID configuration, which ends in /.well-known/openid-configuration. Plain
-// HTTP is taken from loopback addresses only.
+// NewRemote makes the set at url: that of a JWK Set, or what DiscoveryURL made
+// of an issuer. Plain HTTP is taken from loopback addresses only.
 func NewRemote(url string, logger *zap.Logger) (*Remote, error) {
 	source, err := newSource(url)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Remote{source: source, logger: logger, now: time.Now, ctx: ctx, stop: cancel}, nil
+	return &Remote{source: source, logger: logger.With(zap.String("url", url)), now: time.Now, ctx: ctx, stop: cancel}, nil
 }
 
 // Find picks the keys that fit, and waits for a fetch only where there is no
@@ -69,20 +69,21 @@ func (r *Remote) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 		return nil, err
 	}
 	found, err := fitting(keys, kid, alg)
-	if !errors.Is(err, ErrNoKey) || kid == "" || has(keys, kid) {
+	if err == nil || kid == "" || has(keys, kid) {
 		return found, err
 	}
-	flight := r.seek()
-	if flight == nil {
-		return nil, err
-	}
-	if err := flight.wait(ctx); err != nil {
-		return nil, err
+	if flight := r.seek(); flight != nil {
+		if err := wait(ctx, flight); err != nil {
+			return nil, err
+		}
 	}
 	r.mu.Lock()
-	keys = r.keys
+	keys, failure := r.keys, r.failure
 	r.mu.Unlock()
-	return fitting(keys, kid, alg)
+	if found, err = fitting(keys, kid, alg); err != nil && failure != nil {
+		return nil, r.unavailable(failure) // the kid may be that of a new key
+	}
+	return found, err
 }
 
 func has(keys []*Key, kid string) bool {
@@ -94,12 +95,16 @@ func has(keys []*Key, kid string) bool {
 	return false
 }
 
-// current returns the set. If it is old, a fetch is started; only for the first
-// set of all it is waited for.
+func (r *Remote) unavailable(failure error) error {
+	return fmt.Errorf("key set %s: %w", r.source.url, failure)
+}
+
+// current returns the set. If it is old, a fetch is started, which is waited
+// for only if there is none, or none that may be used without.
 func (r *Remote) current(ctx context.Context) ([]*Key, error) {
 	r.mu.Lock()
 	now := r.now()
-	usable := r.keys != nil && now.Sub(r.fetched) < maxStale
+	usable := r.usable(now)
 	if usable && now.Before(r.fresh) {
 		defer r.mu.Unlock()
 		return r.keys, nil
@@ -107,28 +112,32 @@ func (r *Remote) current(ctx context.Context) ([]*Key, error) {
 	if r.flight == nil && !now.Before(r.retry) {
 		r.start()
 	}
-	flight, keys, failure := r.flight, r.keys, r.failure
+	keys, flight, failure := r.keys, r.flight, r.failure
+	idle := failure == nil && now.After(r.idle)
 	r.mu.Unlock()
-	if usable {
+	switch {
+	case usable && !idle:
 		return keys, nil
+	case flight == nil:
+		return nil, r.unavailable(failure)
 	}
-	if flight == nil {
-		return nil, fmt.Errorf("key set %s: %w", r.source.url, failure)
-	}
-	if err := flight.wait(ctx); err != nil {
+	if err := wait(ctx, flight); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.keys == nil || r.now().Sub(r.fetched) >= maxStale {
-		return nil, fmt.Errorf("key set %s: %w", r.source.url, r.failure)
+	if !r.usable(r.now()) {
+		return nil, r.unavailable(r.failure)
 	}
 	return r.keys, nil
 }
 
-// seek starts a fetch for an unknown kid, or joins one under way, unless one
+// usable reports whether there is a set that is not too old. r.mu is held.
+func (r *Remote) usable(now time.Time) bool { return r.keys != nil && now.Sub(r.fetched) < maxStale }
+
+// seek starts a fetch for an unknown kid, or joins one under way; nil if one
 // was made lately.
-func (r *Remote) seek() *fetching {
+func (r *Remote) seek() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
@@ -143,9 +152,9 @@ func (r *Remote) seek() *fetching {
 	return r.flight
 }
 
-func (f *fetching) wait(ctx context.Context) error {
+func wait(ctx context.Context, flight <-chan struct{}) error {
 	select {
-	case <-f.done:
+	case <-flight:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -155,7 +164,7 @@ func (f *fetching) wait(ctx context.Context) error {
 // start fetches in a goroutine that ends by the fetch's own time limit, or with
 // Destruct. r.mu is held.
 func (r *Remote) start() {
-	flight := &fetching{done: make(chan struct{})}
+	flight := make(chan struct{})
 	r.flight = flight
 	go func() {
 		set, err := r.source.fetch(r.ctx)
@@ -163,7 +172,7 @@ func (r *Remote) start() {
 		defer r.mu.Unlock()
 		r.land(set, err)
 		r.flight = nil
-		close(flight.done)
+		close(flight)
 	}()
 }
 
@@ -172,34 +181,51 @@ func (r *Remote) land(set fetched, err error) {
 	now := r.now()
 	if err != nil {
 		r.backoff = min(max(2*r.backoff, firstBackoff), maxBackoff)
+		if asked, ok := errors.AsType[*retryError](err); ok {
+			r.backoff = min(max(r.backoff, asked.after), maxBackoff)
+		}
 		r.retry = now.Add(r.backoff)
 		if r.failure == nil && r.ctx.Err() == nil {
-			r.logger.Error("key set can't be fetched: the last one is used for up to a day", zap.String("url", r.source.url), zap.Error(err))
+			r.logger.Error("key set can't be fetched: the last one, if any, is used for up to a day", zap.Error(err))
 		}
 		r.failure = err
 		return
 	}
 	if r.failure != nil {
-		r.logger.Info("key set can be fetched again", zap.String("url", r.source.url))
+		r.logger.Info("key set can be fetched again")
 	}
-	for _, skipped := range set.skipped {
-		r.logger.Warn("key of a set is not used", zap.String("url", r.source.url), zap.Error(skipped))
-	}
-	if len(set.keys) == 0 {
-		r.logger.Warn("key set holds no key that can be used: none of its tokens is accepted", zap.String("url", r.source.url))
-	}
-	r.keys = set.keys
+	r.keys = set.Keys
 	if r.keys == nil {
 		r.keys = []*Key{} // an empty set is an answer
 	}
-	r.fetched, r.fresh = now, now.Add(set.lifetime)
+	r.fetched, r.fresh, r.idle = now, now.Add(set.lifetime), now.Add(2*set.lifetime)
 	r.failure, r.backoff, r.retry = nil, 0, time.Time{}
+	r.tell(set.Loaded)
 }
 
-// Destruct ends a fetch that is under way.
+// tell logs what is not as it should be in the set, once. r.mu is held.
+func (r *Remote) tell(loaded Loaded) {
+	text := fmt.Sprint(len(loaded.Keys) == 0, loaded.Skipped)
+	if text == r.told {
+		return
+	}
+	r.told = text
+	for _, skipped := range loaded.Skipped {
+		r.logger.Warn("key of a set is not used", zap.Error(skipped))
+	}
+	if len(loaded.Keys) == 0 {
+		r.logger.Warn("key set holds no key that can be used: none of its tokens is accepted")
+	}
+}
+
+// Destruct ends a fetch that is under way, and closes idle connections.
 func (r *Remote) Destruct() error {
 	r.stop()
+	r.source.client.CloseIdleConnections()
 	return nil
 }
 
-var _ Set = (*Remote)(nil)
+var (
+	_ Set              = (*Remote)(nil)
+	_ caddy.Destructor = (*Remote)(nil)
+)

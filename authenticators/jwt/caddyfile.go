@@ -106,13 +106,16 @@ func (a *Authenticator) unmarshalKey(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	a.Keys = append(a.Keys, key)
-	return words.Wrap(d, (&Authenticator{Keys: []KeyConfig{key}}).checkKeys())
+	return words.Wrap(d, (&Authenticator{Keys: []KeyConfig{key}}).check())
 }
 
 func (a *Authenticator) unmarshalHeader(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 2 || a.Header != "" {
+	if len(args) < 1 || len(args) > 2 {
 		return d.ArgErr()
+	}
+	if a.Header != "" {
+		return d.Err("header stands twice; once is enough")
 	}
 	a.Header = args[0]
 	if len(args) == 2 {
@@ -126,6 +129,9 @@ func (a *Authenticator) unmarshalLeeway(d *caddyfile.Dispenser) error {
 	var text string
 	if err := words.One(d, &text); err != nil {
 		return err
+	}
+	if a.Leeway != 0 {
+		return d.Err("leeway stands twice; once is enough")
 	}
 	leeway, err := caddy.ParseDuration(text)
 	if err != nil {

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
 )
 
-// maxTime is the latest time that a claim may name, in seconds since 1970: the
-// year 9999. Milliseconds by mistake would be beyond it.
-const maxTime = 253402300799
+// The times that a claim may name, in seconds since 1970: up to the year 9999,
+// so that milliseconds by mistake are beyond it.
+const (
+	minTime = 1
+	maxTime = 253402300799
+)
 
 // checkClaims holds signed claims to the config, and makes the identity.
 func (a *Authenticator) checkClaims(claims map[string]any) (*identity.Identity, error) {
@@ -20,7 +24,7 @@ func (a *Authenticator) checkClaims(claims map[string]any) (*identity.Identity, 
 	if err != nil {
 		return nil, err
 	}
-	for _, check := range []func(map[string]any) error{a.checkIssuer, a.checkAudience, a.checkKind, a.checkRequired} {
+	for _, check := range []func(map[string]any) error{a.checkAudience, a.checkKind, a.checkRequired} {
 		if err := check(claims); err != nil {
 			return nil, err
 		}
@@ -64,21 +68,11 @@ func timeOf(claims map[string]any, name string) (time.Time, error) {
 		return time.Time{}, invalid("%s is not a number", name)
 	}
 	seconds, err := number.Float64()
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 || seconds > maxTime {
+	if err != nil || seconds < minTime || seconds > maxTime {
 		return time.Time{}, invalid("%s is not a time in seconds since 1970", name)
 	}
 	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9)), nil
-}
-
-func (a *Authenticator) checkIssuer(claims map[string]any) error {
-	if len(a.Issuer) == 0 {
-		return nil
-	}
-	if issuer, ok := claims["iss"].(string); !ok || !slices.Contains(a.Issuer, issuer) {
-		return invalid("issuer is none of those that are trusted")
-	}
-	return nil
 }
 
 func (a *Authenticator) checkAudience(claims map[string]any) error {
@@ -102,38 +96,67 @@ func (a *Authenticator) checkKind(claims map[string]any) error {
 	if _, bound := claims["cnf"]; bound {
 		return invalid("bound to a key (cnf) that the caller has not proved to hold")
 	}
-	kind, given := claims["token_type"]
-	wrong := &invalidError{"token_type is not access", "Token has wrong type"}
 	if a.Preset == presetSimple {
-		switch {
-		case !given:
-			return &invalidError{"no token_type", "Token has no type"}
-		case kind != "access":
-			return wrong
+		if err := checkID(claims); err != nil {
+			return err
 		}
-		if _, ok := claims["jti"].(string); !ok {
-			return &invalidError{"no jti", "Token has no id"}
-		}
-		return nil
 	}
-	if a.own && given && kind != "access" || kind == "refresh" || kind == "sliding" {
-		return wrong
+	if a.requires("token_type") {
+		return nil // checkRequired says which
+	}
+	kind, given := claims["token_type"]
+	switch {
+	case !given && (a.own || a.Preset == presetSimple):
+		// What else we sign, such as an assertion for upstreams, has none.
+		return &invalidError{"no token_type", "Token has no type"}
+	case given && kind != "access" && (a.own || a.Preset == presetSimple):
+		return &invalidError{"token_type is not access", "Token has wrong type"}
+	}
+	return a.checkForeignKind(claims)
+}
+
+// checkID demands the jti that SimpleJWT gives to each token.
+func checkID(claims map[string]any) error {
+	id, given := claims["jti"]
+	if !given {
+		return &invalidError{"no jti", "Token has no id"}
+	}
+	if _, ok := id.(string); !ok {
+		return invalid("jti is no text")
 	}
 	return nil
 }
 
+// Where issuers say what a token is for (SimpleJWT, Keycloak, Cognito), and
+// what says that it is not for access.
+var (
+	kindClaims = []string{"token_type", "typ", "token_use"}
+	otherKinds = []string{"refresh", "sliding", "id", "offline", "logout"}
+)
+
+func (a *Authenticator) checkForeignKind(claims map[string]any) error {
+	for _, name := range kindClaims {
+		kind, _ := claims[name].(string)
+		if slices.Contains(otherKinds, strings.ToLower(kind)) && !a.requires(name) {
+			return &invalidError{name + " says that it is not for access", "Token has wrong type"}
+		}
+	}
+	return nil
+}
+
+// requires reports whether the config says which values of a claim will do.
+func (a *Authenticator) requires(name string) bool {
+	return slices.ContainsFunc(a.required, func(c requiredClaim) bool { return c.Path == name && len(c.Values) > 0 })
+}
+
 func (a *Authenticator) checkRequired(claims map[string]any) error {
-	for _, required := range a.RequireClaims {
-		path, err := identity.ParsePath(required.Path)
-		if err != nil {
-			return err
-		}
-		value, ok := path.In(claims)
+	for _, c := range a.required {
+		value, ok := c.path.In(claims)
 		if !ok || value == nil {
-			return invalid("claim '%s' is missing", required.Path)
+			return invalid("claim '%s' is missing", c.Path)
 		}
-		if len(required.Values) > 0 && !slices.ContainsFunc(textsOf(value), func(text string) bool { return slices.Contains(required.Values, text) }) {
-			return invalid("claim '%s' has another value", required.Path)
+		if len(c.Values) > 0 && !slices.ContainsFunc(textsOf(value), func(text string) bool { return slices.Contains(c.Values, text) }) {
+			return invalid("claim '%s' has another value", c.Path)
 		}
 	}
 	return nil

@@ -62,12 +62,12 @@ func (a *Authenticator) verify(ctx context.Context, token string) (*identity.Ide
 	if err != nil {
 		return nil, err
 	}
-	if len(a.Algorithms) > 0 && !slices.Contains(a.Algorithms, h.alg) {
-		return nil, invalid("algorithm %q is not allowed here", h.alg)
+	if len(a.algorithms) > 0 && !slices.Contains(a.algorithms, h.alg) {
+		return nil, invalid("algorithm %s is not allowed here", h.alg)
 	}
 	claims, err := identity.ParseClaims(t.claims)
 	if err != nil {
-		return nil, invalid("claims: %v", err)
+		return nil, invalid("claims: %.80s", err)
 	}
 	set, err := a.setFor(claims)
 	if err != nil {
@@ -137,12 +137,15 @@ var types = []string{"jwt", "at+jwt", "application/at+jwt"}
 func parseHeader(data []byte) (header, error) {
 	members, err := identity.ParseClaims(data)
 	if err != nil {
-		return header{}, invalid("header: %v", err)
+		return header{}, invalid("header: %.80s", err)
 	}
 	var h header
 	var ok bool
 	if h.alg, ok = members["alg"].(string); !ok {
 		return h, invalid("header without a text alg")
+	}
+	if keys.CheckAlgorithm(h.alg) != nil {
+		return h, invalid("an algorithm that is none, or unknown")
 	}
 	if _, critical := members["crit"]; critical {
 		return h, invalid("header with crit: no extension is understood here")
@@ -158,28 +161,28 @@ func parseHeader(data []byte) (header, error) {
 	if typ, given := members["typ"]; given {
 		text, _ := typ.(string)
 		if !slices.Contains(types, strings.ToLower(text)) {
-			return h, invalid("a token of type %.40q is meant for something else", text)
+			return h, invalid("its typ is that of a token for something else")
 		}
 	}
 	return h, nil
 }
 
-// setFor picks the keys by the issuer, before any is tried.
+// setFor picks the keys by the issuer, before any is tried or fetched.
 func (a *Authenticator) setFor(claims map[string]any) (keys.Set, error) {
-	if set := a.sets[""]; set != nil {
-		return set, nil
-	}
 	issuer, _ := claims["iss"].(string)
+	if len(a.Issuer) > 0 && !slices.Contains(a.Issuer, issuer) {
+		return nil, invalid("issuer is none of those that are trusted")
+	}
 	if set := a.sets[issuer]; set != nil {
 		return set, nil
 	}
-	return nil, invalid("issuer is none of those that are trusted")
+	return a.sets[""], nil
 }
 
 func checkSignature(ctx context.Context, set keys.Set, h header, t parts) error {
 	found, err := set.Find(ctx, h.kid, h.alg)
 	if errors.Is(err, keys.ErrNoKey) {
-		return invalid("%v, for algorithm %.20q", err, h.alg)
+		return invalid("%v, for algorithm %s", err, h.alg)
 	}
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -15,7 +14,8 @@ func init() {
 
 // Config says where the file of the embedded store is.
 type Config struct {
-	// Path of the file. Default: edge_auth.db in Caddy's data folder.
+	// Path of the file, for one process alone. Placeholders are replaced.
+	// Default: edge_auth.db in Caddy's data folder.
 	Path string `json:"path,omitempty"`
 
 	path string
@@ -49,24 +49,7 @@ func (c *Config) Key() string { return "embedded " + c.path }
 // New makes the store; the file is opened at its first use.
 func (c *Config) New() (store.Handle, error) { return newStore(c.path), nil }
 
-// UnmarshalCaddyfile reads: embedded [<path>]
-func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the store's name
-	switch args := d.RemainingArgs(); len(args) {
-	case 0:
-	case 1:
-		c.Path = args[0]
-	default:
-		return d.ArgErr()
-	}
-	if d.NextBlock(d.Nesting()) {
-		return d.Errf("store embedded has no options; found '%s'", d.Val())
-	}
-	return nil
-}
-
 var (
-	_ caddy.Provisioner     = (*Config)(nil)
-	_ caddyfile.Unmarshaler = (*Config)(nil)
-	_ store.Provider        = (*Config)(nil)
+	_ caddy.Provisioner = (*Config)(nil)
+	_ store.Provider    = (*Config)(nil)
 )

@@ -5,18 +5,17 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -28,17 +27,11 @@ var (
 	expiriesBucket = []byte("expiries")
 )
 
-const (
-	lockTimeout = time.Second // how long the file may stay locked by another
-	retryAfter  = time.Second // how long a failed opening is not tried again
-	sweepEvery  = time.Minute
-	sweepBatch  = 1000 // records a transaction; others must get in between
-)
-
 // Store is a file of records. It is opened at first use.
 type Store struct {
-	path string
-	now  func() time.Time
+	path   string
+	now    func() time.Time
+	damage atomic.Pointer[damageError] // what ended it before its time; nil: nothing
 
 	mu     sync.Mutex // guards what follows
 	db     *bolt.DB
@@ -60,58 +53,17 @@ type entry struct {
 	Lists   []string `json:"l,omitempty"`
 }
 
-// Open opens the file if it is not open yet. It names the file, and what could
-// be done, if it can't.
-func (s *Store) Open() error {
-	_, err := s.open()
-	return err
-}
+// unreadableError says that a record is not as it was written.
+type unreadableError struct{ cause error }
 
-func (s *Store) open() (*bolt.DB, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return nil, errors.New("store is closed")
-	case s.db != nil:
-		return s.db, nil
-	case s.failed != nil && s.now().Sub(s.since) < retryAfter:
-		return nil, s.failed
-	}
-	db, err := openFile(s.path)
-	if err != nil {
-		s.failed, s.since = err, s.now()
-		return nil, err
-	}
-	s.db, s.failed = db, nil
-	s.sweeps, s.swept = make(chan struct{}), make(chan struct{})
-	go s.sweepNowAndThen(db, s.sweeps, s.swept)
-	return db, nil
-}
+func (e *unreadableError) Error() string { return "embedded store: reading a record: " + e.cause.Error() }
 
-func openFile(path string) (*bolt.DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("embedded store: %w", err)
+func decode(data []byte) (entry, error) {
+	var e entry
+	if err := json.Unmarshal(data, &e); err != nil {
+		return entry{}, &unreadableError{err}
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("embedded store: %s is in use by another process, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("embedded store: %s: %w", path, err)
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{recordsBucket, listsBucket, expiriesBucket} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded store: %s: %w", path, err), db.Close())
-	}
-	return db, nil
+	return e, nil
 }
 
 // view and update run a transaction, unless the caller has gone away.
@@ -131,7 +83,7 @@ func (s *Store) transact(ctx context.Context, kind func(*bolt.DB, func(*bolt.Tx)
 	if err != nil {
 		return err
 	}
-	return kind(db, run)
+	return s.guarded(func() error { return kind(db, run) })
 }
 
 // read returns a live entry; store.ErrNotFound if there is none.
@@ -140,9 +92,9 @@ func (s *Store) read(tx *bolt.Tx, key string) (entry, error) {
 	if data == nil {
 		return entry{}, store.ErrNotFound
 	}
-	var e entry
-	if err := json.Unmarshal(data, &e); err != nil {
-		return entry{}, fmt.Errorf("embedded store: reading a record: %w", err)
+	e, err := decode(data)
+	if err != nil {
+		return entry{}, err
 	}
 	if e.Expires != 0 && s.now().UnixNano() >= e.Expires {
 		return entry{}, store.ErrNotFound
@@ -176,18 +128,29 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 		return store.ErrTooLarge
 	}
 	e := entry{Value: value, Lists: lists}
-	if e.Value == nil {
-		e.Value = []byte{}
-	}
 	if ttl > 0 {
 		e.Expires = s.now().Add(ttl).UnixNano()
 	}
 	return s.update(ctx, func(tx *bolt.Tx) error {
+		switch old, err := s.read(tx, key); {
+		case err == nil:
+			e.Lists = union(lists, old.Lists)
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
 		if err := remove(tx, key); err != nil {
 			return err
 		}
 		return write(tx, key, e)
 	})
+}
+
+// union is the lists that a record is in once it has been replaced: it stays in
+// those where it was.
+func union(lists, old []string) []string {
+	all := slices.Concat(lists, old)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // write puts an entry and its places in the lists and in the order of expiry.
@@ -216,9 +179,9 @@ func remove(tx *bolt.Tx, key string) error {
 	if data == nil {
 		return nil
 	}
-	var e entry
-	if err := json.Unmarshal(data, &e); err != nil {
-		return fmt.Errorf("embedded store: reading a record: %w", err)
+	e, err := decode(data)
+	if err != nil {
+		return err
 	}
 	for _, list := range e.Lists {
 		if err := tx.Bucket(listsBucket).Delete(listEntry(list, key)); err != nil {
@@ -264,7 +227,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 // Touch sets how long a record has still to live.
 func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
 	if ttl <= 0 {
-		return errors.New("negative lifetime")
+		return errors.New("a lifetime must be positive")
 	}
 	return s.update(ctx, func(tx *bolt.Tx) error {
 		e, err := s.read(tx, key)
@@ -285,7 +248,7 @@ func (s *Store) List(ctx context.Context, list string) ([]string, error) {
 	err := s.view(ctx, func(tx *bolt.Tx) error {
 		prefix := listPrefix(list)
 		cursor := tx.Bucket(listsBucket).Cursor()
-		for place, _ := cursor.Seek(prefix); hasPrefix(place, prefix); place, _ = cursor.Next() {
+		for place, _ := cursor.Seek(prefix); bytes.HasPrefix(place, prefix); place, _ = cursor.Next() {
 			key := string(place[len(prefix):])
 			_, err := s.read(tx, key)
 			if errors.Is(err, store.ErrNotFound) {
@@ -301,57 +264,9 @@ func (s *Store) List(ctx context.Context, list string) ([]string, error) {
 	return keys, err
 }
 
-func hasPrefix(b, prefix []byte) bool {
-	return len(b) >= len(prefix) && string(b[:len(prefix)]) == string(prefix)
-}
-
 // Ping opens the file.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(*bolt.Tx) error { return nil })
-}
-
-// sweepNowAndThen deletes what has expired, until quit is closed.
-func (s *Store) sweepNowAndThen(db *bolt.DB, quit <-chan struct{}, done chan<- struct{}) {
-	defer close(done)
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-quit:
-			return
-		case <-ticker.C:
-		}
-		for full := true; full; {
-			var err error
-			if full, err = s.sweep(db); err != nil {
-				break // an expired record is gone in any case; the next sweep tries again
-			}
-		}
-	}
-}
-
-// sweep deletes one batch of expired records, and says whether it was full.
-func (s *Store) sweep(db *bolt.DB) (bool, error) {
-	count := 0
-	err := db.Update(func(tx *bolt.Tx) error {
-		now := s.now().UnixNano()
-		var expired []string
-		cursor := tx.Bucket(expiriesBucket).Cursor()
-		for place, _ := cursor.First(); place != nil && len(expired) < sweepBatch; place, _ = cursor.Next() {
-			if int64(binary.BigEndian.Uint64(place)) > now { //nolint:gosec // written by expiryEntry
-				break
-			}
-			expired = append(expired, string(place[8:]))
-		}
-		count = len(expired)
-		for _, key := range expired {
-			if err := remove(tx, key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return count == sweepBatch, err
 }
 
 // Destruct closes the file, if it is open.
@@ -362,11 +277,15 @@ func (s *Store) Destruct() error {
 	if s.db == nil {
 		return nil
 	}
+	db := s.db
+	s.db = nil
 	close(s.sweeps)
 	<-s.swept
-	err := s.db.Close()
-	s.db = nil
-	return err
+	if s.damage.Load() != nil {
+		go db.Close() // it may wait for ever for a lock that was lost on the way
+		return nil
+	}
+	return db.Close()
 }
 
 var _ store.Handle = (*Store)(nil)

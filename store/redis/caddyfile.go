@@ -47,7 +47,12 @@ func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	var sentinel Sentinel // its secrets may stand before its addresses
+	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if option := d.Val(); seen[option] && option != "cluster" {
+			return d.Errf("%s stands twice; once is enough", option)
+		}
+		seen[d.Val()] = true
 		if err := c.unmarshalOption(d, &sentinel); err != nil {
 			return err
 		}
@@ -65,7 +70,7 @@ func (c *Config) unmarshalOption(d *caddyfile.Dispenser, sentinel *Sentinel) err
 	switch d.Val() {
 	case "sentinel":
 		args := d.RemainingArgs()
-		if len(args) < 2 || c.Sentinel != nil {
+		if len(args) < 2 {
 			return d.ArgErr()
 		}
 		c.Sentinel = &Sentinel{Master: args[0], Addresses: args[1:]}
@@ -77,7 +82,7 @@ func (c *Config) unmarshalOption(d *caddyfile.Dispenser, sentinel *Sentinel) err
 	case "cluster":
 		return words.Many(d, &c.Cluster)
 	case "database":
-		return number(d, &c.Database)
+		return number(d, &c.Database, 0)
 	case "username":
 		return words.One(d, &c.Username)
 	case "password":
@@ -87,7 +92,7 @@ func (c *Config) unmarshalOption(d *caddyfile.Dispenser, sentinel *Sentinel) err
 	case "timeout":
 		return words.Duration(d, &c.Timeout)
 	case "pool_size":
-		return number(d, &c.PoolSize)
+		return number(d, &c.PoolSize, 1)
 	case "tls":
 		return c.unmarshalTLS(d)
 	case "cache":
@@ -97,7 +102,7 @@ func (c *Config) unmarshalOption(d *caddyfile.Dispenser, sentinel *Sentinel) err
 }
 
 func (c *Config) unmarshalTLS(d *caddyfile.Dispenser) error {
-	if d.NextArg() || c.TLS != nil {
+	if d.NextArg() {
 		return d.ArgErr()
 	}
 	c.TLS = new(TLS)
@@ -107,7 +112,10 @@ func (c *Config) unmarshalTLS(d *caddyfile.Dispenser) error {
 		case "ca":
 			err = words.One(d, &c.TLS.CA)
 		case "certificate":
-			if !d.AllArgs(&c.TLS.Certificate, &c.TLS.Key) {
+			switch {
+			case c.TLS.Certificate != "":
+				err = d.Err("certificate stands twice; once is enough")
+			case !d.AllArgs(&c.TLS.Certificate, &c.TLS.Key):
 				err = d.ArgErr()
 			}
 		case "server_name":
@@ -124,12 +132,15 @@ func (c *Config) unmarshalTLS(d *caddyfile.Dispenser) error {
 
 func (c *Config) unmarshalCache(d *caddyfile.Dispenser) error {
 	var size string
-	if !d.AllArgs(&size) || c.Cache != nil {
+	if !d.AllArgs(&size) {
 		return d.ArgErr()
 	}
 	c.Cache = new(Cache)
 	if size == "off" {
 		c.Cache.Off = true
+		if nesting := d.Nesting(); d.NextBlock(nesting) {
+			return d.Errf("'cache off' takes no options; found '%s'", d.Val())
+		}
 		return nil
 	}
 	entries, err := strconv.Atoi(size)
@@ -153,14 +164,14 @@ func (c *Config) unmarshalCache(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func number(d *caddyfile.Dispenser, to *int) error {
+func number(d *caddyfile.Dispenser, to *int, least int) error {
 	option, text := d.Val(), ""
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return d.Errf("%s %s: a whole number is needed", option, text)
+	if err != nil || n < least {
+		return d.Errf("%s %s: a whole number of at least %d is needed", option, text, least)
 	}
 	*to = n
 	return nil

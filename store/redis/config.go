@@ -5,14 +5,8 @@
 package redis
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +25,7 @@ func init() {
 // Config says where Redis is. One of URL, Sentinel and Cluster is needed.
 type Config struct {
 	// URL of a single server: redis://host:port/database, rediss:// for TLS, or
-	// unix:///path. Placeholders are replaced.
+	// unix:///path?db=database. Placeholders are replaced.
 	URL string `json:"url,omitempty"`
 
 	// Sentinel finds the master of a name through sentinels.
@@ -64,8 +58,9 @@ type Config struct {
 	// but not used by this release: every look-up asks Redis.
 	Cache *Cache `json:"cache,omitempty"`
 
-	options *goredis.UniversalOptions
-	network string // unix, or empty for TCP
+	options  *goredis.UniversalOptions
+	network  string   // unix, or empty for TCP
+	tlsFiles []string // what the files of TLS held when they were read
 }
 
 // Sentinel finds a master through sentinels.
@@ -96,11 +91,19 @@ type TLS struct {
 	ServerName string `json:"server_name,omitempty"`
 }
 
-// Cache says how many identities are held in the process and for how long.
+// Cache says how many identities are held in the process and for how long. It
+// is checked, but not used by this release: every look-up asks Redis.
 type Cache struct {
-	Off          bool           `json:"off,omitempty"`
-	Entries      int            `json:"entries,omitempty"`
-	MaxAge       caddy.Duration `json:"max_age,omitempty"`
+	// Off says that nothing is to be held, which is so in any case.
+	Off bool `json:"off,omitempty"`
+
+	// Entries is how many identities are held. At least 1, unless Off.
+	Entries int `json:"entries,omitempty"`
+
+	// MaxAge is how long an identity is held.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// MaxStaleness is how long a revoked one may be served at most.
 	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
 }
 
@@ -152,158 +155,27 @@ func (c *Config) check() error {
 	case c.TLS != nil && (c.TLS.Certificate == "") != (c.TLS.Key == ""):
 		return errors.New("store redis: a client certificate needs both files, certificate and key")
 	}
-	if strings.Contains(c.URL, "{") {
-		return nil // a placeholder, known when it runs
-	}
-	if c.URL != "" {
-		if _, err := parseURL(c.URL); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// parseURL reads a URL. Its error never shows what could be a password.
-func parseURL(text string) (*goredis.Options, error) {
-	options, err := goredis.ParseURL(text)
-	if err == nil {
-		return options, nil
-	}
-	shown := "that address"
-	if u, parseErr := url.Parse(text); parseErr == nil {
-		shown = "'" + u.Redacted() + "'"
-	}
-	return nil, fmt.Errorf("store redis: %s is no address of Redis; redis://host:6379/0, rediss://host:6379/0 or unix:///path would do", shown)
-}
-
-// prepare makes the client's options, but no client.
-func (c *Config) prepare() error {
-	if err := c.check(); err != nil {
+	if err := c.Cache.check(); err != nil {
 		return err
 	}
-	if c.Prefix == "" {
-		c.Prefix = defaultPrefix
+	if c.URL == "" || strings.Contains(c.URL, "{") {
+		return nil // a placeholder is known when it runs
 	}
-	if c.Timeout == 0 {
-		c.Timeout = caddy.Duration(defaultTimeout)
-	}
-	o, err := c.address()
-	if err != nil {
-		return err
-	}
-	for _, secret := range []struct{ from, to *string }{{&c.Username, &o.Username}, {&c.Password, &o.Password}} {
-		if err := resolve(*secret.from, secret.to); err != nil {
-			return err
-		}
-	}
-	if o.TLSConfig, err = c.tlsConfig(o.TLSConfig); err != nil {
-		return err
-	}
-	c.options = o
-	return nil
+	_, err := parseURL(c.URL)
+	return err
 }
 
-// resolve puts text with its placeholders replaced into to, if there is any.
-func resolve(text string, to *string) error {
-	if text == "" {
-		return nil
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
-	if err != nil {
-		return fmt.Errorf("store redis: %w", err)
-	}
-	*to = resolved
-	return nil
-}
-
-func (c *Config) address() (*goredis.UniversalOptions, error) {
+func (c *Cache) check() error {
 	switch {
-	case c.Sentinel != nil:
-		o := &goredis.UniversalOptions{Addrs: c.Sentinel.Addresses, MasterName: c.Sentinel.Master, DB: c.Database}
-		if err := resolve(c.Sentinel.Username, &o.SentinelUsername); err != nil {
-			return nil, err
-		}
-		return o, resolve(c.Sentinel.Password, &o.SentinelPassword)
-	case len(c.Cluster) > 0:
-		return &goredis.UniversalOptions{Addrs: c.Cluster, IsClusterMode: true}, nil
+	case c == nil:
+	case c.Off && *c != Cache{Off: true}:
+		return errors.New("store redis: 'cache off' takes no other option")
+	case !c.Off && c.Entries < 1:
+		return fmt.Errorf("store redis: cache of %d entries; 'off' or at least 1 is needed", c.Entries)
+	case c.MaxAge < 0 || c.MaxStaleness < 0:
+		return errors.New("store redis: the cache's max_age and max_staleness can't be negative")
 	}
-	var address string
-	if err := resolve(c.URL, &address); err != nil {
-		return nil, err
-	}
-	single, err := parseURL(address)
-	if err != nil {
-		return nil, err
-	}
-	c.network = single.Network
-	return &goredis.UniversalOptions{
-		Addrs: []string{single.Addr}, DB: single.DB, Username: single.Username, Password: single.Password, TLSConfig: single.TLSConfig,
-	}, nil
-}
-
-// tlsConfig completes what the URL asked for.
-func (c *Config) tlsConfig(config *tls.Config) (*tls.Config, error) {
-	if c.TLS == nil {
-		return config, nil
-	}
-	if config == nil {
-		config = new(tls.Config)
-	}
-	config.MinVersion = tls.VersionTLS12
-	config.InsecureSkipVerify = false // a URL could ask for it; nobody gets it
-	if c.TLS.ServerName != "" {
-		config.ServerName = c.TLS.ServerName
-	}
-	if c.TLS.CA != "" {
-		pem, err := os.ReadFile(c.TLS.CA)
-		if err != nil {
-			return nil, fmt.Errorf("store redis: tls ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("store redis: tls ca %s holds no certificate in PEM", c.TLS.CA)
-		}
-	}
-	if c.TLS.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("store redis: tls certificate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
-}
-
-// Key is all that defines the store.
-func (c *Config) Key() string {
-	defining := *c
-	defining.Cache = nil
-	data, err := json.Marshal(defining) //nolint:gosec // it only tells stores apart, and is never shown
-	if err != nil {
-		return err.Error() // can't be: strings and numbers only
-	}
-	return "redis " + string(data) + " " + strings.Join([]string{c.options.Username, c.options.Password, strings.Join(c.options.Addrs, " ")}, "\x00")
-}
-
-// New makes the store; nothing is dialled before its first use.
-func (c *Config) New() (store.Handle, error) {
-	o := *c.options
-	timeout := time.Duration(c.Timeout)
-	o.Addrs = slices.Clone(o.Addrs)
-	o.PoolSize = c.PoolSize
-	// A context's deadline counts only with ContextTimeoutEnabled, and each of
-	// the others has a default of seconds.
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
-	o.MaxRetries, o.DialerRetries = -1, 1
-	o.DisableIdentity = true
-	return newStore(&o, c.network, c.Prefix, timeout), nil
-}
-
-// At gives the config of a Redis at a URL, for reading what others keep there.
-func At(address string, timeout time.Duration) (*Config, error) {
-	c := &Config{URL: address, Timeout: caddy.Duration(timeout)}
-	return c, c.prepare()
+	return nil
 }
 
 var (

@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "debug", `http://127.0.0.1:$PORT {
+	log
+	edge_auth {
+		token
+		basic
+		jwt
+		session
+	}
+	reverse_proxy UPSTREAM {
+		header_up X-Seen {http.auth.user.id}/{http.auth.user.method}/{http.auth.user.groups}/{http.auth.user.claims.token_name}
+	}
+}`, "UPSTREAM", up.addr)
+	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	token := g.edgeAuth("", "token", "create", "alice", "--name", "ci")
+	session := g.edgeAuth("", "session", "create", "alice")
+	jwt := g.edgeAuth("", "jwt", "create", "alice")
+	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+token).status)
+	assert.Equal(t, []string{"alice/token/staff/ci"}, header(up.one(t), "X-Seen"))
+	require.Equal(t, http.StatusOK, g.get("/", "Cookie: __Host-edge_auth="+session).status)
+	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+jwt).status)
+	require.Equal(t, http.StatusOK, g.get("/", basicHeader("alice", "correct horse")).status)
+	wrong := []string{"Token ea_canary1canary1", "Bearer eyJcanary2.eyJ.x", "Basic Y2FuYXJ5MzpjYW5hcnkz"}
+	for _, credential := range wrong {
+		require.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: "+credential).status)
+	}
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"user_id":"alice"`)) == 4 }, "user_id is missing")
+
+	log := g.log.String()
+	for _, secret := range []string{token, session, jwt, jwt[strings.LastIndex(jwt, "."):], "correct horse", "canary1", "canary2", "Y2FuYXJ5MzpjYW5hcnkz", "canary3"} {
+		assert.NotContains(t, log, secret)
+	}
+	// Nor does the file that keeps the records hold one.
+	file, err := os.ReadFile(filepath.Join(g.dir, "data", "caddy", "edge_auth.db"))
+	require.NoError(t, err)
+	for _, secret := range []string{token, session, "correct horse"} {
+		assert.NotContains(t, string(file), secret)
+	}
+}
+
+func TestOpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	handle /open/* {
+		reverse_proxy 127.0.0.1:9
+	}
+	handle /other/* {
+		reverse_proxy 127.0.0.1:10
+	}
+	handle {
+		edge_auth {
+			BASIC
+		}
+		reverse_proxy 127.0.0.1:9
+	}
+}`, "BASIC", basicAlice(t))
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("clients can forge them")) > 0 }, "no warning")
+	lines := g.log.lines("clients can forge them")
+	require.Len(t, lines, 1)
+	assert.Contains(t, lines[0], "path /open/*")
+	assert.Contains(t, lines[0], `"upstream":"127.0.0.1:9"`)
+}
+
+func TestErrorRoutesThatNothingStripsAreRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, "BASIC", basicAlice(t))
+	site := `{
+	admin off
+}
+&(guard) {
+	edge_auth {
+		BASIC
+	}
+}
+http://127.0.0.1:$PORT {
+	invoke guard
+	handle_errors {
+		STRIP
+		reverse_proxy 127.0.0.1:9
+	}
+}
+`
+	_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", g.write("Caddyfile", strings.Replace(site, "STRIP", "", 1)))
+	require.ErrorContains(t, err, "put 'edge_auth off' first into handle_errors")
+	_, err = g.command("", "validate", "--adapter", "caddyfile", "--config", g.write("Caddyfile", strings.Replace(site, "STRIP", "edge_auth off", 1)))
+	require.NoError(t, err)
+}
+
+func TestMistakesAreRefusedByValidate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ body, want string }{
+		"missing key file":   {"jwt {\n key RS256 $DIR/missing.pem\n}", "missing.pem"},
+		"unset secret":       {"jwt {\n key HS256 {env.EDGE_AUTH_TEST_UNSET}\n}", "EDGE_AUTH_TEST_UNSET"},
+		"no key at all":      {"jwt {\n key RS256 $DIR/Caddyfile\n}", "not JSON"},
+		"missing htpasswd":   {"basic {\n htpasswd $DIR/missing\n}", "missing"},
+		"session of Django":  {"session django", "store redis"},
+		"jwks over http":     {"jwt {\n jwks http://idp.example.com/keys\n}", "https is needed"},
+		"secret and public":  {"jwt {\n key HS256 01234567890123456789012345678901\n key EdDSA {env.PUBLIC_KEY}\n}", "a 'jwt' of its own"},
+		"leeway":             {"jwt {\n leeway 1h\n}", "0s to 5m"},
+		"header of two uses": {"token\n identity_header Remote-User x", "two identity headers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			config := g.write("Caddyfile", "{\n admin off\n}\nhttp://127.0.0.1:$PORT {\n edge_auth {\n"+c.body+"\n}\n}\n")
+			_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", config)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func TestValidateLeavesARunningCaddyAlone(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
+	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	token := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
+	_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", g.dir+"/Caddyfile")
+	require.NoError(t, err, "the store's file is locked by the running Caddy, and validate does not touch it")
+	assert.Equal(t, http.StatusOK, g.get("/", token).status)
+}
+
+func TestSecondCaddyOnOneStoreFileIsToldSo(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "edge_auth {\n store embedded $DIR/shared.db\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
+	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	second := newGateway(t)
+	config := second.write("Caddyfile", "{\n admin off\n edge_auth {\n store embedded "+g.dir+"/shared.db\n}\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n}\n")
+	_, err := second.command("", "run", "--adapter", "caddyfile", "--config", config)
+	require.ErrorContains(t, err, "shared.db is in use by another process")
+}
+
+func TestMetricsCountOutcomes(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "metrics", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	g.get("/", alice)
+	g.get("/")
+	g.get("/", basicHeader("alice", "wrong"))
+	resp, err := http.Get("http://" + g.admin + "/metrics")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	for _, want := range []string{
+		`caddy_edge_auth_requests_total{authenticator="basic",outcome="accepted",policy="inline"} 1`,
+		`caddy_edge_auth_requests_total{authenticator="",outcome="absent",policy="inline"} 1`,
+		`caddy_edge_auth_requests_total{authenticator="basic",outcome="rejected",policy="inline"} 1`,
+	} {
+		assert.Contains(t, string(text), want)
+	}
+}
+
+// tour finds the shell lines of README.md that the tour consists of.
+var tour = regexp.MustCompile("(?s)<!-- tour -->\n```sh\n(.*?)```")
+
+// TestTourOfTheREADMERunsAsPrinted runs Caddyfile.example and every line of
+// the tour, on other ports.
+func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	example, err := os.ReadFile("../Caddyfile.example")
+	require.NoError(t, err)
+	g := newGateway(t)
+	ports := strings.NewReplacer("localhost:8080", strings.TrimPrefix(g.url, "http://"), "localhost:8081", g.vars.Replace("127.0.0.1:$PORT2"), "\tauto_https off", "\tauto_https off\n\tadmin "+g.admin)
+	g.start("run", "--adapter", "caddyfile", "--config", g.write("Caddyfile", ports.Replace(string(example))))
+	g.waitReady()
+	eventually(t, 20*time.Second, func() bool { return len(g.log.lines("demo user made")) == 1 }, "no demo user:\n%s", g.log)
+
+	blocks := tour.FindAllStringSubmatch(string(readme), -1)
+	require.Len(t, blocks, 6)
+	script := "set -e\n"
+	for i, block := range blocks {
+		script += "echo '== " + string(rune('1'+i)) + "'\n" + block[1]
+	}
+	script = ports.Replace(script)
+	script = strings.ReplaceAll(script, "./caddy edge-auth", caddyBinary+" edge-auth --address "+g.admin)
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Env = g.env
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	parts := strings.Split(string(out), "== ")[1:]
+	require.Len(t, parts, 6)
+	assert.Contains(t, parts[1], "Authentication credentials were not provided.")
+	assert.Contains(t, parts[1], "Remote-User: demo\n")
+	assert.Contains(t, parts[1], "Remote-Groups: staff\n")
+	assert.NotContains(t, parts[2], "admin")
+	assert.Contains(t, parts[2], "X-Forwarded-For: ", "the upstream did get the request")
+	assert.Equal(t, 2, strings.Count(parts[3], "Remote-User: demo\n"))
+	assert.Equal(t, 1, strings.Count(parts[3], "Remote-User: alice\n"))
+	assert.Equal(t, 1, strings.Count(parts[4], "Remote-User: demo\n"))
+	assert.Equal(t, 1, strings.Count(parts[4], "You do not have permission"))
+	assert.Contains(t, parts[5], "tour")
+	assert.Contains(t, parts[5], "Invalid token.")
+}
+
+// TestEveryCaddyfileInTheDocsIsValid adapts and validates each.
+func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
+	t.Parallel()
+	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+	files, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	found := 0
+	for _, file := range append(files, "../README.md") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for i, block := range blocks.FindAllStringSubmatch(string(text), -1) {
+			found++
+			g := newGateway(t)
+			g.env = append(g.env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40))
+			config := g.write("Caddyfile", block[1])
+			out, err := g.command("", "adapt", "--adapter", "caddyfile", "--config", config, "--validate")
+			require.NoError(t, err, "%s, block %d: %s", file, i+1, out)
+		}
+	}
+	assert.Greater(t, found, 5)
+}

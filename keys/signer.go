@@ -1,0 +1,143 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+// Signer is a private key that signs our own tokens.
+type Signer struct {
+	// ID is the key's thumbprint (RFC 7638).
+	ID string
+
+	alg     string
+	private crypto.Signer
+	public  *Key
+}
+
+// NewSigner makes a signer of a private key: Ed25519, ECDSA or RSA.
+func NewSigner(private crypto.Signer) (*Signer, error) {
+	material := private.Public()
+	id, err := thumbprint(material)
+	if err != nil {
+		return nil, err
+	}
+	public, err := NewKey(id, "", material)
+	if err != nil {
+		return nil, err
+	}
+	alg := public.algorithms[0]
+	public.algorithms = []string{alg}
+	signer := &Signer{ID: id, alg: alg, private: private, public: public}
+	return signer, signer.test()
+}
+
+// test signs once: a JWK may state a public key that is not that of its private
+// one, and then nothing it signs would be accepted.
+func (s *Signer) test() error {
+	input := []byte("test")
+	signature, err := sign(s.alg, input, s.private)
+	if err == nil {
+		err = s.public.Verify(s.alg, input, signature)
+	}
+	if err != nil {
+		return fmt.Errorf("key does not sign: %w", err)
+	}
+	return nil
+}
+
+// GenerateSigner makes a new Ed25519 key.
+func GenerateSigner() (*Signer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return NewSigner(private)
+}
+
+// LoadSigner reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or as a JWK.
+func LoadSigner(data []byte) (*Signer, error) {
+	if strings.HasPrefix(strings.TrimSpace(string(data)), "{") {
+		parsed, err := parseJWK(data)
+		if err != nil {
+			return nil, err
+		}
+		return signerOf(parsed.material)
+	}
+	block, rest := pem.Decode(data)
+	if block != nil && block.Type == "EC PARAMETERS" { // openssl ecparam puts them first
+		block, _ = pem.Decode(rest)
+	}
+	if block == nil {
+		return nil, errors.New("neither a key in PEM nor a JWK")
+	}
+	var private any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		private, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		private, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		private, err = x509.ParseECPrivateKey(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		err = errors.New("a private key with a passphrase; give it without, as openssl pkey writes it")
+	default:
+		err = fmt.Errorf("PEM block '%s'; a private key is needed, as openssl genpkey -algorithm ed25519 writes it", block.Type)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return signerOf(private)
+}
+
+func signerOf(private any) (*Signer, error) {
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("not a private key that signs")
+	}
+	return NewSigner(signer)
+}
+
+// MarshalPEM gives the private key in PKCS #8.
+func (s *Signer) MarshalPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(s.private)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// thumbprint names a public key by its content (RFC 7638).
+func thumbprint(material crypto.PublicKey) (string, error) {
+	encode := base64.RawURLEncoding.EncodeToString
+	var form string // members in lexical order, without white space
+	switch k := material.(type) {
+	case ed25519.PublicKey:
+		form = fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, encode(k))
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes() // 4, then x and y
+		if err != nil {
+			return "", err
+		}
+		half := (len(point) - 1) / 2
+		form = fmt.Sprintf(`{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`, k.Params().Name, encode(point[1:1+half]), encode(point[1+half:]))
+	case *rsa.PublicKey:
+		form = fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, encode(big.NewInt(int64(k.E)).Bytes()), encode(k.N.Bytes()))
+	default:
+		return "", fmt.Errorf("a key of type %T can't sign", material)
+	}
+	sum := sha256.Sum256([]byte(form))
+	return encode(sum[:]), nil
+}

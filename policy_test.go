@@ -1,0 +1,188 @@
+package edgeauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+)
+
+// scripted is an authenticator that does as it is told.
+type scripted struct {
+	find, verify error
+	who          *identity.Identity
+	panics       bool
+	asked        int
+}
+
+func (s *scripted) Find(*http.Request) (authenticators.Credential, error) {
+	s.asked++
+	return authenticators.Credential{Name: "X-Any"}, s.find
+}
+
+func (s *scripted) Verify(context.Context, authenticators.Credential) (*identity.Identity, error) {
+	if s.panics {
+		panic("oh")
+	}
+	return s.who, s.verify
+}
+
+func request() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	return r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, make(map[string]any)))
+}
+
+func policyOf(guests ...*scripted) *Policy {
+	p := &Policy{logger: zap.NewNop()}
+	for i, g := range guests {
+		p.members = append(p.members, member{Authenticator: g, name: "scripted", config: string(rune('a' + i))})
+	}
+	return p
+}
+
+// Every way for an authenticator to end is one of the four outcomes, and what
+// nobody thought of is "unavailable".
+func TestOutcomesAreKeptApart(t *testing.T) {
+	t.Parallel()
+	alice := &identity.Identity{ID: "alice"}
+	rejected := &authenticators.RejectedError{Code: authenticators.CodeNotValid}
+	for name, c := range map[string]struct {
+		guest  scripted
+		status int // 0: through
+	}{
+		"accepted":                      {scripted{who: alice}, 0},
+		"absent":                        {scripted{find: authenticators.ErrNoCredential}, 401},
+		"cookie of nothing any more":    {scripted{verify: authenticators.ErrNoCredential}, 401},
+		"malformed":                     {scripted{find: rejected}, 401},
+		"wrong":                         {scripted{verify: rejected}, 401},
+		"store down":                    {scripted{verify: errors.New("connection refused")}, 503},
+		"find fails":                    {scripted{find: errors.New("unforeseen")}, 503},
+		"client went away":              {scripted{verify: context.Canceled}, 503},
+		"deadline":                      {scripted{verify: context.DeadlineExceeded}, 503},
+		"panic":                         {scripted{panics: true}, 503},
+		"accepted nobody":               {scripted{}, 503},
+		"accepted an empty id":          {scripted{who: &identity.Identity{}}, 503},
+		"accepted an id with a newline": {scripted{who: &identity.Identity{ID: "a\nb"}}, 503},
+		"both an identity and an error": {scripted{who: alice, verify: errors.New("x")}, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request()
+			p := policyOf(&c.guest)
+			res, err := p.identify(r, stateOf(r))
+			if c.status == 0 {
+				require.NoError(t, err)
+				assert.Equal(t, "alice", res.who.ID)
+				return
+			}
+			require.Error(t, err)
+			assert.Equal(t, c.status, p.answerTo(r, err).status)
+		})
+	}
+}
+
+func TestFirstThatIsNotAbsentDecides(t *testing.T) {
+	t.Parallel()
+	alice, bob := &identity.Identity{ID: "alice"}, &identity.Identity{ID: "bob"}
+	absent := func() *scripted { return &scripted{find: authenticators.ErrNoCredential} }
+	never := &scripted{who: bob}
+
+	r := request()
+	res, err := policyOf(absent(), &scripted{who: alice}, never).identify(r, stateOf(r))
+	require.NoError(t, err)
+	assert.Equal(t, "alice", res.who.ID)
+
+	r = request()
+	_, err = policyOf(absent(), &scripted{verify: &authenticators.RejectedError{}}, never).identify(r, stateOf(r))
+	require.Error(t, err, "a wrong credential is never overlooked because another one might do")
+
+	r = request()
+	_, err = policyOf(&scripted{verify: errors.New("down")}, never).identify(r, stateOf(r))
+	require.Error(t, err)
+	assert.Zero(t, never.asked)
+}
+
+func TestOptionalLetsOnlyTheAbsentThrough(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		guest   scripted
+		through bool
+	}{
+		"absent":      {scripted{find: authenticators.ErrNoCredential}, true},
+		"rejected":    {scripted{verify: &authenticators.RejectedError{}}, false},
+		"unavailable": {scripted{verify: errors.New("down")}, false},
+		"panic":       {scripted{panics: true}, false},
+	} {
+		r := request()
+		p := policyOf(&c.guest)
+		p.Optional = true
+		res, err := p.identify(r, stateOf(r))
+		assert.Equal(t, c.through, err == nil, name)
+		if c.through {
+			assert.Nil(t, res, name)
+		}
+	}
+}
+
+func TestLaterPolicyTakesOverWhatTheSameAuthenticatorFound(t *testing.T) {
+	t.Parallel()
+	guest := &scripted{who: &identity.Identity{ID: "alice"}}
+	r := request()
+	for range 2 {
+		res, err := policyOf(guest).identify(r, stateOf(r))
+		require.NoError(t, err)
+		assert.Equal(t, "alice", res.who.ID)
+	}
+	assert.Equal(t, 1, guest.asked)
+}
+
+func TestRequirements(t *testing.T) {
+	t.Parallel()
+	who := &identity.Identity{ID: "alice", Groups: []string{"staff"}, Scopes: []string{"read"}, Claims: map[string]any{
+		"tenant": map[string]any{"id": "t1", "plans": []any{"a", "b"}}, "admin": true, "text": "true",
+	}}
+	for rule, met := range map[*Requirement]bool{
+		{User: []string{"bob", "alice"}}:                       true,
+		{User: []string{"alic"}}:                               false,
+		{Group: []string{"staff"}}:                             true,
+		{Group: []string{"Staff", "sta"}}:                      false,
+		{Scope: []string{"read"}}:                              true,
+		{Scope: []string{"write"}}:                             false,
+		{Claim: "tenant.id", Values: []string{"t2", "t1"}}:     true,
+		{Claim: "tenant.plans", Values: []string{"b"}}:         true,
+		{Claim: "tenant.plans", Values: []string{"c"}}:         false,
+		{Claim: "tenant", Values: []string{"t1"}}:              false,
+		{Claim: "admin", Values: []string{"true"}}:             true,
+		{Claim: "admin", Values: []string{"false"}}:            false,
+		{Claim: "missing", Values: []string{"true", "<nil>"}}:  false,
+		{Claim: "tenant.missing.x", Values: []string{"<nil>"}}: false,
+	} {
+		require.NoError(t, rule.check())
+		assert.Equal(t, met, rule.met(who), rule.String())
+	}
+	for _, rule := range []Requirement{
+		{}, {User: []string{""}}, {User: []string{"a"}, Group: []string{"b"}}, {Claim: "a"}, {Values: []string{"a"}}, {Claim: "a..b", Values: []string{"a"}},
+	} {
+		require.Error(t, rule.check(), "%+v", rule)
+	}
+}
+
+func TestLoginURLLeadsWhereItSays(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "/login/", "https://login.example.com/?a=b"} {
+		require.NoError(t, checkLoginURL(text), text)
+	}
+	for _, text := range []string{"login", "//evil.example/", "javascript:alert(1)", "https://"} {
+		require.Error(t, checkLoginURL(text), text)
+	}
+}

@@ -1,0 +1,79 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// maxCalls is how many calls may be under way at once, those included that
+// were given up: a hung Redis can't pile up more than this many goroutines.
+const maxCalls = 4096
+
+var (
+	errClosed = errors.New("store is closed")
+	errBusy   = fmt.Errorf("redis: %d calls wait for an answer already", maxCalls)
+)
+
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// do runs commands, and waits for them no longer than the timeout or than the
+// caller does. go-redis alone would heed deadlines only, and so hold a caller
+// who has gone away. What is given up ends by itself, at the latest when the
+// timeout, which run gets as its context's deadline, has passed.
+func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.UniversalClient) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	client, err := s.redis()
+	if err != nil {
+		return none, err
+	}
+	select {
+	case s.calls <- struct{}{}:
+	default:
+		return none, errBusy
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	done := make(chan answer[T], 1) // buffered: nobody may be waiting any more
+	go func() {
+		defer func() { <-s.calls }()
+		var got answer[T]
+		defer func() {
+			// In the request's own goroutine net/http would have caught it.
+			if cause := recover(); cause != nil {
+				got.err = fmt.Errorf("redis: panic: %v", cause)
+			}
+			done <- got
+		}()
+		got.value, got.err = run(bounded, client)
+	}()
+	select {
+	case got := <-done:
+		err = got.err
+		if err == nil {
+			return got.value, nil
+		}
+	case <-bounded.Done():
+		err = fmt.Errorf("redis: no answer within %v: %w", s.timeout, context.DeadlineExceeded)
+	}
+	if ctx.Err() != nil {
+		return none, ctx.Err() // the caller went away; that says nothing of Redis
+	}
+	return none, err
+}
+
+// run is do for what has no result.
+func (s *Store) run(ctx context.Context, commands func(context.Context, goredis.UniversalClient) error) error {
+	_, err := do(ctx, s, func(ctx context.Context, client goredis.UniversalClient) (struct{}, error) {
+		return struct{}{}, commands(ctx, client)
+	})
+	return err
+}
