@@ -1,0 +1,180 @@
+// Package layout holds the tree to its rules: which way imports run, and what
+// no source file may do.
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/edgeauth/caddy-edgeauth"
+
+// pkg is what `go list` says of a package.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	require.Greater(t, len(all), 10)
+	return all
+}
+
+// layers from the top: a package imports only from layers below its own.
+var layers = [][]string{
+	{"", "integration", "bench"},
+	{"issuer"},
+	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest"},
+	{"authenticators", "authenticators/foreign", "internal/memstore"},
+	{"records", "keys"},
+	{"identity", "passwords", "store/redis", "store/embedded", "store/storetest"},
+	{"store", "internal/words", "internal/redistest", "internal/layout"},
+}
+
+// layerOf returns the layer of a package, by its longest listed prefix.
+func layerOf(path string) int {
+	best, length := -1, -1
+	for i, names := range layers {
+		for _, name := range names {
+			if (path == name || name != "" && strings.HasPrefix(path, name+"/") || name == "" && path == "") && len(name) > length {
+				best, length = i, len(name)
+			}
+		}
+	}
+	return best
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		layer := layerOf(from)
+		require.GreaterOrEqual(t, layer, 0, "%s has no layer; say in this test where it belongs", from)
+		for _, imported := range p.Imports {
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			to = strings.TrimPrefix(to, "/")
+			if strings.HasPrefix(to, from+"/") && from != "" || layer == 0 {
+				continue
+			}
+			assert.Greater(t, layerOf(to), layer, "%s must not import %s", from, to)
+		}
+	}
+}
+
+// only says which packages may know a library.
+var only = map[string][]string{
+	"github.com/redis/go-redis": {"store/redis"},
+	"github.com/lestrrat-go/":   {"keys"},
+	"go.etcd.io/bbolt":          {"store/embedded"},
+	"math/rand":                 {},
+}
+
+func TestLibrariesAreKnownInOnePlace(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		for _, imported := range p.Imports {
+			for library, users := range only {
+				if strings.HasPrefix(imported, library) {
+					assert.Contains(t, users, from, "%s imports %s", from, imported)
+				}
+			}
+		}
+	}
+}
+
+// The config structs are the reference: each option says what it means.
+func TestEveryOptionIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if from != "" && !strings.HasPrefix(from, "authenticators/") && !strings.HasPrefix(from, "store/") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			require.NoError(t, err)
+			for _, declared := range file.Decls {
+				checkOptions(t, set, declared)
+			}
+		}
+	}
+}
+
+func checkOptions(t *testing.T, set *token.FileSet, declared ast.Decl) {
+	t.Helper()
+	general, ok := declared.(*ast.GenDecl)
+	if !ok {
+		return
+	}
+	for _, spec := range general.Specs {
+		named, ok := spec.(*ast.TypeSpec)
+		if !ok || !named.Name.IsExported() {
+			continue
+		}
+		fields, ok := named.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		explained := false // a comment may be for the fields right below it too
+		for _, field := range fields.Fields.List {
+			if field.Tag == nil || reflect.StructTag(strings.Trim(field.Tag.Value, "`")).Get("json") == "" {
+				continue
+			}
+			explained = explained && field.Doc == nil || field.Doc != nil
+			assert.True(t, explained, "%s: %s has an option without a comment", set.Position(field.Pos()), named.Name.Name)
+		}
+	}
+}
+
+// No file in the project names a place of one machine.
+func TestNoFileNamesAPlaceOfOneMachine(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("git", "-C", "../..", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skip("not a git checkout")
+	}
+	forbidden := []string{"/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		data, err := os.ReadFile(filepath.Join("../..", name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		require.NoError(t, err)
+		assert.False(t, slices.ContainsFunc(forbidden, func(place string) bool { return strings.Contains(string(data), place) }), name)
+	}
+}
