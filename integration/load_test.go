@@ -38,7 +38,7 @@ func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
 	assert.Equal(t, []string{"alice/token/staff/ci"}, header(up.one(t), "X-Seen"))
 	require.Equal(t, http.StatusOK, g.get("/", "Cookie: __Host-edge_auth="+session).status)
 	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+jwt).status)
-	require.Equal(t, http.StatusOK, g.get("/", basicHeader("alice", "correct horse")).status)
+	require.Equal(t, http.StatusOK, g.get("/", basicHeader("correct horse")).status)
 	wrong := []string{"Token ea_canary1canary1", "Bearer eyJcanary2.eyJ.x", "Basic Y2FuYXJ5MzpjYW5hcnkz"}
 	for _, credential := range wrong {
 		require.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: "+credential).status)
@@ -155,7 +155,7 @@ func TestMetricsCountOutcomes(t *testing.T) {
 	g := startGateway(t, "metrics", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr, "BASIC", basicAlice(t))
 	g.get("/", alice)
 	g.get("/")
-	g.get("/", basicHeader("alice", "wrong"))
+	g.get("/", basicHeader("wrong"))
 	resp, err := http.Get("http://" + g.admin + "/metrics")
 	require.NoError(t, err)
 	defer resp.Body.Close()

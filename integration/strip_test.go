@@ -24,8 +24,9 @@ func basicAlice(t testing.TB) string {
 	return "basic {\n alice " + string(hash) + "\n }"
 }
 
-func basicHeader(user, password string) string {
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+// basicHeader is alice's header with a password.
+func basicHeader(password string) string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+password))
 }
 
 // forgeries are ways to send a forged Remote-User: header lines of a request.

@@ -50,7 +50,7 @@ func TestCaddyfileMistakesAreToldAtLoad(t *testing.T) {
 		{"two presets", "session django custom", "wrong argument count"},
 		{"unknown option", "session {\n coookie a\n}", "did you mean 'cookie'?"},
 		{"option twice", "session {\n cookie a\n cookie b\n}", "cookie stands twice"},
-		{"csrf twice", "session {\n csrf\n csrf off\n}", "csrf stands twice"},
+		{"csrf twice", "session {\n csrf off\n csrf off\n}", "stands twice"},
 		{"no value", "session {\n cookie\n}", "wrong argument count"},
 		{"two values", "session {\n cookie a b\n}", "wrong argument count"},
 		{"secret", "session django {\n secret x\n}", "remove 'secret'"},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -137,7 +138,7 @@ func (a *Authenticator) check() error {
 		return err
 	}
 	switch {
-	case a.Cookie != "" && (&http.Cookie{Name: a.Cookie}).Valid() != nil:
+	case strings.ContainsFunc(a.Cookie, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, c) }):
 		return fmt.Errorf("session: cookie '%s': no cookie can have that name; one such as sessionid is needed", a.Cookie)
 	case !identity.ValidID(a.IDPrefix + "1"):
 		return fmt.Errorf("session: id_prefix '%s': no user id could begin so; a text such as app- is needed", a.IDPrefix)

@@ -133,7 +133,7 @@ func TestUnreadableSessionsAreRejected(t *testing.T) {
 	var rejected *authenticators.RejectedError
 	require.Error(t, err)
 	require.NotErrorIs(t, err, authenticators.ErrNoCredential)
-	assert.False(t, errors.As(err, &rejected), "an outage is no verdict")
+	require.NotErrorAs(t, err, &rejected, "an outage is no verdict")
 }
 
 func TestCustomSessions(t *testing.T) {
@@ -241,4 +241,3 @@ func TestConfigMistakes(t *testing.T) {
 		require.ErrorContains(t, guesttest.Load(t, guesttest.NewHost(), new(Authenticator), config), want, config)
 	}
 }
-

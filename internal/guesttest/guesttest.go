@@ -70,7 +70,7 @@ func Load(t testing.TB, host *Host, guest Guest, config string) error {
 // Ask lets guest find and verify what a request with these headers carries.
 func Ask(t testing.TB, guest authenticators.Authenticator, headers ...string) (*identity.Identity, error) {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 	for _, header := range headers {
 		name, value, ok := strings.Cut(header, ": ")
 		require.True(t, ok, header)

@@ -3,6 +3,7 @@ package redistest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,14 +31,25 @@ type Server struct {
 // Start runs a server, with further options such as "--requirepass", "x".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := &Server{args: args, dir: t.TempDir()}
+	t.Cleanup(s.Kill)
+	var err error
+	for range 5 { // another process may take a free port before the server does
+		s.Addr = freeAddr(t)
+		if err = s.launch(t); err == nil {
+			return s
+		}
+	}
+	require.NoError(t, err)
+	return nil
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	s := &Server{Addr: addr, args: args, dir: t.TempDir()}
-	s.Restart(t)
-	t.Cleanup(func() { s.Kill() })
-	return s
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // URL is the server's address as a client takes it.
@@ -46,28 +58,38 @@ func (s *Server) URL() string { return "redis://" + s.Addr + "/0" }
 // Restart runs the server again on its port, after Kill.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
+	require.NoError(t, s.launch(t))
+}
+
+// launch runs the server and waits until it answers.
+func (s *Server) launch(t testing.TB) error {
+	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	require.NoError(t, err, "redis-server is needed: ./test.sh installs it (apt-get install redis-server)")
 	_, port, err := net.SplitHostPort(s.Addr)
 	require.NoError(t, err)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir, "--loglevel", "warning"}, s.args...)
-	s.cmd = exec.Command(path, args...)
-	require.NoError(t, s.cmd.Start())
+	cmd := exec.Command(path, args...)
+	require.NoError(t, cmd.Start())
 	done := make(chan struct{})
-	s.done = done
+	s.cmd, s.done = cmd, done
 	go func() {
-		_ = s.cmd.Wait()
+		_ = cmd.Wait()
 		close(done)
 	}()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.After(10 * time.Second)
 	for {
-		conn, err := net.Dial("tcp", s.Addr)
-		if err == nil {
-			conn.Close()
-			return
+		// An error of Redis, such as "NOAUTH", is an answer too.
+		if _, err = s.ask("PING"); err == nil || strings.HasPrefix(err.Error(), refusal) {
+			return nil
 		}
-		require.True(t, time.Now().Before(deadline), "redis-server does not listen: %v", err)
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-done:
+			return fmt.Errorf("redis-server on %s ended at once: %s", s.Addr, cmd.ProcessState)
+		case <-deadline:
+			return fmt.Errorf("redis-server on %s does not answer: %w", s.Addr, err)
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 
@@ -79,6 +101,9 @@ func (s *Server) Continue() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Kill ends the server at once, and waits until it has ended.
 func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
 	_ = s.cmd.Process.Kill()
 	<-s.done
 }
@@ -86,34 +111,48 @@ func (s *Server) Kill() {
 // Do runs a command and returns its reply as text, an array a line an item.
 func (s *Server) Do(t testing.TB, args ...string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr)
+	reply, err := s.ask(args...)
 	require.NoError(t, err)
+	return reply
+}
+
+func (s *Server) ask(args ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", s.Addr, 10*time.Second)
+	if err != nil {
+		return "", err
+	}
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return "", err
+	}
 	var command strings.Builder
 	fmt.Fprintf(&command, "*%d\r\n", len(args))
 	for _, arg := range args {
 		fmt.Fprintf(&command, "$%d\r\n%s\r\n", len(arg), arg)
 	}
-	_, err = io.WriteString(conn, command.String())
-	require.NoError(t, err)
-	reply, err := readReply(bufio.NewReader(conn))
-	require.NoError(t, err)
-	return reply
+	if _, err = io.WriteString(conn, command.String()); err != nil {
+		return "", err
+	}
+	return readReply(bufio.NewReader(conn))
 }
+
+// refusal begins the errors that Redis itself answers with.
+const refusal = "redis: "
 
 func readReply(in *bufio.Reader) (string, error) {
 	line, err := in.ReadString('\n')
 	if err != nil {
 		return "", err
 	}
-	line = strings.TrimRight(line, "\r\n")
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.New("an empty reply")
+	}
 	kind, rest := line[0], line[1:]
 	switch kind {
 	case '+', ':':
 		return rest, nil
 	case '-':
-		return "", fmt.Errorf("redis: %s", rest)
+		return "", errors.New(refusal + rest)
 	}
 	n, err := strconv.Atoi(rest)
 	if err != nil || n < 0 {
