@@ -40,18 +40,44 @@ func digest(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// get reads a JSON record. One that can't be read is an error of its own: it
-// says nothing about whether the record is valid.
+// form says which form of JSON a record has. There is one so far, and it has no
+// number. What a later release wrote may say something that this one would
+// overlook, so any other is an error.
+type form struct {
+	Version int `json:"v,omitempty"`
+}
+
+func (f form) check() error {
+	if f.Version != 0 {
+		return fmt.Errorf("form %d is of a later release", f.Version)
+	}
+	return nil
+}
+
+// get reads a JSON record. One that can't be read is an error of its own, never
+// store.ErrNotFound: it says nothing about whether somebody may come in.
 func get(ctx context.Context, s store.Store, key string, to any) (time.Duration, error) {
 	record, err := s.Get(ctx, key)
 	if err != nil {
 		return 0, err
 	}
-	if err := json.Unmarshal(record.Value, to); err != nil {
-		kind, _, _ := strings.Cut(key, ":")
-		return 0, fmt.Errorf("reading a %s record: %w", kind, err)
+	err = json.Unmarshal(record.Value, to)
+	if checked, ok := to.(interface{ check() error }); ok && err == nil {
+		err = checked.check()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading record %s: %w", shown(key), err)
 	}
 	return record.TTL, nil
+}
+
+// shown is a key as logs show it: of digests, no more than lists do.
+func shown(key string) string {
+	kind, name, _ := strings.Cut(key, ":")
+	if kind += ":"; kind == tokenKey || kind == sessionKey {
+		name = name[:min(len(name), shortID)]
+	}
+	return kind + name
 }
 
 func put(ctx context.Context, s store.Store, key string, value any, ttl time.Duration, lists ...string) error {
@@ -86,7 +112,8 @@ func each[T any](ctx context.Context, s store.Store, list, kind string, add func
 	return nil
 }
 
-// keyOf finds the one key of a kind in a list whose digest begins with id.
+// keyOf finds the one key of a kind in a list whose digest begins with id, which
+// is what lists show of it or the whole; store.ErrNotFound if there is none.
 func keyOf(ctx context.Context, s store.Store, list, kind, id string) (string, error) {
 	if len(id) < shortID {
 		return "", store.ErrNotFound

@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -22,46 +26,76 @@ type Session struct {
 	Groups   []string  `json:"groups,omitempty"`
 	Scopes   []string  `json:"scopes,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"` // when the user logged in
-	Expires  time.Time `json:"expires"`            // the absolute end
+	Created  time.Time `json:"created,omitzero"`
+	Expires  time.Time `json:"expires"` // the absolute end
 
 	// Remaining is how long the record has still to live; touching extends it.
 	Remaining time.Duration `json:"-"`
 }
 
+// storedSession is a session as the store keeps it.
+type storedSession struct {
+	form
+	Session
+}
+
+func (s storedSession) check() error {
+	if err := s.form.check(); err != nil {
+		return err
+	}
+	if !identity.ValidID(s.User) || s.Expires.IsZero() {
+		return errors.New("a session without a user or an end")
+	}
+	return nil
+}
+
 // NewSession makes a session and returns its id, which is kept nowhere.
 func NewSession(ctx context.Context, s store.Store, session Session, lifetime time.Duration) (string, error) {
+	if lifetime <= 0 {
+		return "", fmt.Errorf("session lifetime of %s: a positive one is needed", lifetime)
+	}
+	if err := checkOwner(session.User); err != nil {
+		return "", err
+	}
 	var random [sessionBytes]byte
 	_, _ = rand.Read(random[:]) // never fails
 	id := base64.RawURLEncoding.EncodeToString(random[:])
 	key := digest(id)
 	session.ID = key[:shortID]
-	session.Expires = time.Now().UTC().Truncate(time.Second).Add(lifetime)
-	return id, put(ctx, s, sessionKey+key, session, lifetime, ownerList+session.User)
+	session.Created = time.Now().UTC().Truncate(time.Second)
+	session.Expires = session.Created.Add(lifetime)
+	if err := put(ctx, s, sessionKey+key, storedSession{Session: session}, lifetime, ownerList+session.User); err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // ValidSessionID reports whether id has the form of our session ids, so that
 // nothing else costs a look-up.
 func ValidSessionID(id string) bool {
+	if len(id) != base64.RawURLEncoding.EncodedLen(sessionBytes) {
+		return false
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	return err == nil && len(raw) == sessionBytes && len(id) == base64.RawURLEncoding.EncodedLen(sessionBytes)
+	return err == nil && len(raw) == sessionBytes // fewer, where line ends were skipped
 }
 
 // FindSession returns the session with this id; store.ErrNotFound if it is
 // unknown, expired or ended.
 func FindSession(ctx context.Context, s store.Store, id string) (Session, error) {
-	var session Session
 	if !ValidSessionID(id) {
-		return session, store.ErrNotFound
+		return Session{}, store.ErrNotFound
 	}
-	ttl, err := get(ctx, s, sessionKey+digest(id), &session)
+	var found storedSession
+	ttl, err := get(ctx, s, sessionKey+digest(id), &found)
 	if err != nil {
-		return session, err
+		return Session{}, err
 	}
-	if !time.Now().Before(session.Expires) {
-		return session, store.ErrNotFound
+	if !time.Now().Before(found.Expires) {
+		return Session{}, store.ErrNotFound
 	}
-	session.Remaining = ttl
-	return session, nil
+	found.Remaining = ttl
+	return found.Session, nil
 }
 
 // TouchSession lets a session that is used live for another idle time, but
@@ -71,11 +105,18 @@ func TouchSession(ctx context.Context, s store.Store, id string, idle time.Durat
 	if err != nil {
 		return err
 	}
-	return s.Touch(ctx, sessionKey+digest(id), min(idle, time.Until(session.Expires)))
+	left := time.Until(session.Expires)
+	if left <= 0 {
+		return store.ErrNotFound
+	}
+	return s.Touch(ctx, sessionKey+digest(id), min(idle, left))
 }
 
 // EndSession ends the session with this id. One that is unknown has ended.
 func EndSession(ctx context.Context, s store.Store, id string) error {
+	if !ValidSessionID(id) {
+		return nil
+	}
 	return s.Delete(ctx, sessionKey+digest(id))
 }
 
@@ -97,9 +138,12 @@ func EndAllSessions(ctx context.Context, s store.Store, user string) error {
 	}
 	var sessions []string
 	for _, key := range keys {
-		if len(key) > len(sessionKey) && key[:len(sessionKey)] == sessionKey {
+		if strings.HasPrefix(key, sessionKey) {
 			sessions = append(sessions, key)
 		}
+	}
+	if len(sessions) == 0 {
+		return nil
 	}
 	return s.Delete(ctx, sessions...)
 }
@@ -107,9 +151,9 @@ func EndAllSessions(ctx context.Context, s store.Store, user string) error {
 // ListSessions returns the sessions of a user.
 func ListSessions(ctx context.Context, s store.Store, user string) ([]Session, error) {
 	var sessions []Session
-	err := each(ctx, s, ownerList+user, sessionKey, func(_ string, session Session, ttl time.Duration) {
-		session.Remaining = ttl
-		sessions = append(sessions, session)
+	err := each(ctx, s, ownerList+user, sessionKey, func(_ string, found storedSession, ttl time.Duration) {
+		found.Remaining = ttl
+		sessions = append(sessions, found.Session)
 	})
 	return sessions, err
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/big"
 	"strings"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -35,33 +37,59 @@ type Token struct {
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 }
 
+// storedToken is a token as the store keeps it.
+type storedToken struct {
+	form
+	Token
+}
+
+func (t storedToken) check() error {
+	if err := t.form.check(); err != nil {
+		return err
+	}
+	if !identity.ValidID(t.User) {
+		return errors.New("a token without a user")
+	}
+	return nil
+}
+
 // NewToken makes a token and returns its secret, which is kept nowhere. A ttl
 // of zero lets it live for good.
 func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration) (string, Token, error) {
+	if ttl < 0 {
+		return "", Token{}, fmt.Errorf("token lifetime of %s: a positive one is needed, or none", ttl)
+	}
+	if err := checkOwner(token.User); err != nil {
+		return "", Token{}, err
+	}
 	secret := newTokenText()
 	key := digest(secret)
 	token.ID = key[:shortID]
 	token.Created = time.Now().UTC().Truncate(time.Second)
+	token.Expires = time.Time{}
 	if ttl > 0 {
 		token.Expires = token.Created.Add(ttl)
 	}
-	return secret, token, put(ctx, s, tokenKey+key, token, ttl, tokensList, ownerList+token.User)
+	if err := put(ctx, s, tokenKey+key, storedToken{Token: token}, ttl, tokensList, ownerList+token.User); err != nil {
+		return "", Token{}, err
+	}
+	return secret, token, nil
 }
 
 // FindToken returns the token with this secret. ErrMalformed: it can't be one,
 // and the store was not asked. store.ErrNotFound: unknown, expired or revoked.
 func FindToken(ctx context.Context, s store.Store, secret string) (Token, error) {
-	var token Token
 	if err := checkTokenText(secret); err != nil {
-		return token, err
+		return Token{}, err
 	}
-	if _, err := get(ctx, s, tokenKey+digest(secret), &token); err != nil {
-		return token, err
+	var found storedToken
+	if _, err := get(ctx, s, tokenKey+digest(secret), &found); err != nil {
+		return Token{}, err
 	}
-	if !token.Expires.IsZero() && !time.Now().Before(token.Expires) {
-		return token, store.ErrNotFound
+	if !found.Expires.IsZero() && !time.Now().Before(found.Expires) {
+		return Token{}, store.ErrNotFound
 	}
-	return token, nil
+	return found.Token, nil
 }
 
 // ListTokens returns a user's tokens, or all if user is empty.
@@ -71,13 +99,13 @@ func ListTokens(ctx context.Context, s store.Store, user string) ([]Token, error
 		list = ownerList + user
 	}
 	var tokens []Token
-	err := each(ctx, s, list, tokenKey, func(_ string, token Token, _ time.Duration) {
-		tokens = append(tokens, token)
+	err := each(ctx, s, list, tokenKey, func(_ string, found storedToken, _ time.Duration) {
+		tokens = append(tokens, found.Token)
 	})
 	return tokens, err
 }
 
-// RevokeToken ends the token with this id; store.ErrNotFound if there is none.
+// RevokeToken ends the token with this id, or this whole digest; store.ErrNotFound if there is none.
 func RevokeToken(ctx context.Context, s store.Store, id string) error {
 	key, err := keyOf(ctx, s, tokensList, tokenKey, id)
 	if err != nil {

@@ -100,32 +100,39 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 }
 
 func (a *Authenticator) provisionUsers() error {
-	users := a.Users
-	if a.Htpasswd != "" {
-		listed, err := readHtpasswd(a.Htpasswd)
-		if err != nil {
-			return err
-		}
-		users = append(users, listed...)
-	}
-	for _, user := range users {
-		if a.hashes == nil {
-			a.hashes = make(map[string]string)
-		}
-		if _, twice := a.hashes[user.Name]; twice {
-			return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
-		}
+	for _, user := range a.Users {
 		hash, err := caddy.NewReplacer().ReplaceOrErr(user.Hash, true, true)
 		if err != nil {
 			return fmt.Errorf("basic: user '%s': %w", user.Name, err)
 		}
-		user.Hash = hash
-		if err := user.check(); err != nil {
+		if err := a.addUser(User{user.Name, hash}); err != nil {
 			return err
 		}
-		a.hashes[user.Name] = hash
+	}
+	if a.Htpasswd == "" {
+		return nil
+	}
+	listed, err := readHtpasswd(a.Htpasswd)
+	if err != nil {
+		return err
+	}
+	for _, user := range listed {
+		if err := a.addUser(user); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (a *Authenticator) addUser(user User) error {
+	if a.hashes == nil {
+		a.hashes = make(map[string]string)
+	}
+	if _, twice := a.hashes[user.Name]; twice {
+		return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
+	}
+	a.hashes[user.Name] = user.Hash
+	return user.check()
 }
 
 // Validate refuses what can't be meant.
@@ -141,6 +148,9 @@ func (a *Authenticator) check() error {
 			return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
 		}
 		names[user.Name] = true
+		if strings.HasPrefix(user.Hash, "{") { // a placeholder, known when it runs
+			continue
+		}
 		if err := user.check(); err != nil {
 			return err
 		}
@@ -148,12 +158,10 @@ func (a *Authenticator) check() error {
 	return nil
 }
 
+// check looks at a user whose hash is known.
 func (u User) check() error {
 	if !identity.ValidID(u.Name) || strings.Contains(u.Name, ":") {
 		return fmt.Errorf("basic: user name '%s': no colon, no control characters and no blanks at the ends, please", u.Name)
-	}
-	if strings.Contains(u.Hash, "{") { // a placeholder, known when it runs
-		return nil
 	}
 	if err := passwords.Check(u.Hash); err != nil {
 		return fmt.Errorf("basic: user '%s': %w", u.Name, err)

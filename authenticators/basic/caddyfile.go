@@ -43,7 +43,7 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 		return d.Errf("basic: 'realm <text>', 'htpasswd <file>', 'id_prefix <text>' or '<user> <hash>' is needed; found '%s'", user.Name)
 	}
 	a.Users = append(a.Users, user)
-	return words.Wrap(d, user.check())
+	return words.Wrap(d, a.check())
 }
 
 var _ caddyfile.Unmarshaler = (*Authenticator)(nil)
