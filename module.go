@@ -80,8 +80,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.server, err = h.app.joinServer(ctx)
-	return err
+	if h.server, err = h.app.joinServer(ctx); err != nil {
+		return err
+	}
+	if h.Policy != nil && h.server != nil && h.server.Logs != nil {
+		for _, header := range h.Policy.credentialHeaders() {
+			h.logger.Warn("a credential comes in a header that Caddy's access log shows: filter it, as the guide says under Logs",
+				zap.String("header", header), zap.String("policy", h.Policy.name))
+		}
+	}
+	return nil
 }
 
 // check refuses what can't be meant.

@@ -109,6 +109,7 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		}
 	}
 	p.shareSchemes()
+	p.warnOfMixedIDs()
 	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
 	p.keep = identity.NewNames(p.KeepHeader...)
 	for i := range p.IdentityHeader {
@@ -138,6 +139,38 @@ func (p *Policy) shareSchemes() {
 			s.ShareScheme()
 		}
 	}
+}
+
+// warnOfMixedIDs tells of two kinds of ids in one space: an own user could
+// choose a login name that is somebody's primary key in another application.
+func (p *Policy) warnOfMixedIDs() {
+	var own, foreign []string
+	for _, m := range p.members {
+		d, ok := m.Authenticator.(authenticators.Describer)
+		if !ok || d.Describe().IDPrefix != "" {
+			continue
+		}
+		if d.Describe().Own {
+			own = append(own, m.name)
+		} else {
+			foreign = append(foreign, m.name)
+		}
+	}
+	if len(own) > 0 && len(foreign) > 0 {
+		p.logger.Warn("a policy mixes own user names with ids of another application, so two people may get one id: give one of them an id_prefix",
+			zap.String("policy", p.name), zap.Strings("own", own), zap.Strings("foreign", foreign))
+	}
+}
+
+// credentialHeaders lists the headers of their own that authenticators read.
+func (p *Policy) credentialHeaders() []string {
+	var names []string
+	for _, m := range p.members {
+		if d, ok := m.Authenticator.(authenticators.Describer); ok && d.Describe().Header != "" {
+			names = append(names, d.Describe().Header)
+		}
+	}
+	return names
 }
 
 // headers lists the names that the policy may set.

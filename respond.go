@@ -47,6 +47,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	}
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {
+		if !h.Policy.KeepCredentials { // whoever draws the error page needs none
+			h.Policy.removeCredentials(r, stateOf(r))
+		}
 		return failure
 	}
 	return answer.write(w, r)

@@ -65,6 +65,26 @@ type CookieGuard interface {
 	CheckOrigin(r *http.Request) error
 }
 
+// Describer is an authenticator that says of itself what load-time warnings
+// need to know.
+type Describer interface {
+	Describe() Description
+}
+
+// Description is what an authenticator says of itself.
+type Description struct {
+	// Own says that its user ids are login names of ours, and not those of
+	// another application, which may call somebody else so.
+	Own bool
+
+	// IDPrefix is what it puts before each id.
+	IDPrefix string
+
+	// Header is the one of its own that carries the credential, which Caddy's
+	// logs would show; empty: none, or Authorization.
+	Header string
+}
+
 // Place is where in a request a credential stood.
 type Place int
 

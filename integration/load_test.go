@@ -236,3 +236,51 @@ func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 	}
 	assert.Greater(t, found, 5)
 }
+
+func TestRiskyConfigsAreWarnedAbout(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "edge_auth {\n store redis redis://127.0.0.1:1\n}", `http://127.0.0.1:$PORT {
+	log
+	edge_auth {
+		token {
+			header X-API-Key
+		}
+		session django
+		jwt https://idp.example.com
+	}
+}
+http://127.0.0.1:$PORT2 {
+	edge_auth {
+		token {
+			id_prefix own:
+		}
+		session django
+	}
+}`)
+	assert.Len(t, g.log.lines("mixes own user names"), 1)
+	assert.Len(t, g.log.lines("access log shows"), 1)
+	assert.Len(t, g.log.lines("no audience is demanded"), 1)
+}
+
+func TestErrorPagesGetNoCredentials(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth {
+		BASIC
+		session
+		require user root
+	}
+	reverse_proxy 127.0.0.1:1
+	handle_errors {
+		reverse_proxy UPSTREAM
+	}
+}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	for _, credential := range []string{alice, basicHeader("wrong")} {
+		g.get("/", credential, "Cookie: __Host-edge_auth="+strings.Repeat("A", 43)+"; theme=dark")
+		got := up.one(t)
+		assert.Empty(t, header(got, "Authorization"))
+		assert.Equal(t, []string{"theme=dark"}, header(got, "Cookie"))
+		assert.Empty(t, header(got, "Remote-User"))
+	}
+}

@@ -276,9 +276,15 @@ func wrong(cause error) error {
 // Challenge asks for a user name and password.
 func (a *Authenticator) Challenge() string { return `Basic realm="` + a.Realm + `"` }
 
+// Describe says whose ids these are; see authenticators.Describer.
+func (a *Authenticator) Describe() authenticators.Description {
+	return authenticators.Description{Own: true, IDPrefix: a.IDPrefix}
+}
+
 var (
 	_ caddy.Provisioner            = (*Authenticator)(nil)
 	_ caddy.Validator              = (*Authenticator)(nil)
 	_ authenticators.Authenticator = (*Authenticator)(nil)
 	_ authenticators.Challenger    = (*Authenticator)(nil)
+	_ authenticators.Describer     = (*Authenticator)(nil)
 )

@@ -132,14 +132,14 @@ func TestHtpasswd(t *testing.T) {
 func TestConfigMistakes(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		"basic {\n alice plain\n}":                                               "caddy hash-password",
-		"basic {\n alice\n}":                                                     "<user> <hash>",
-		"basic {\n realm \"a\\\"b\"\n}":                                          "without quotes",
-		"basic x":                                                                "wrong argument count",
-		"basic {\n htpasswd /no/such/file\n}":                                    "no such file",
-		"basic {\n a:b " + hashOf(t, "x") + "\n}":                                "no colon",
+		"basic {\n alice plain\n}":                "caddy hash-password",
+		"basic {\n alice\n}":                      "<user> <hash>",
+		"basic {\n realm \"a\\\"b\"\n}":           "without quotes",
+		"basic x":                                 "wrong argument count",
+		"basic {\n htpasswd /no/such/file\n}":     "no such file",
+		"basic {\n a:b " + hashOf(t, "x") + "\n}": "no colon",
 		"basic {\n alice " + hashOf(t, "x") + "\n alice " + hashOf(t, "y") + "\n}": "listed twice",
-		"basic {\n alice {env.EDGE_AUTH_TEST_UNSET}\n}":                          "EDGE_AUTH_TEST_UNSET",
+		"basic {\n alice {env.EDGE_AUTH_TEST_UNSET}\n}":                            "EDGE_AUTH_TEST_UNSET",
 	} {
 		require.ErrorContains(t, guesttest.Load(t, guesttest.NewHost(), new(Authenticator), config), want, config)
 	}

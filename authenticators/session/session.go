@@ -272,9 +272,15 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 	return a.checkOrigin(r)
 }
 
+// Describe says whose ids these are; see authenticators.Describer.
+func (a *Authenticator) Describe() authenticators.Description {
+	return authenticators.Description{Own: a.own(), IDPrefix: a.IDPrefix}
+}
+
 var (
 	_ caddy.Provisioner            = (*Authenticator)(nil)
 	_ caddy.Validator              = (*Authenticator)(nil)
 	_ authenticators.Authenticator = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
+	_ authenticators.Describer     = (*Authenticator)(nil)
 )

@@ -286,6 +286,11 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 	return a.checkOrigin(r)
 }
 
+// Describe says whose ids these are; see authenticators.Describer.
+func (a *Authenticator) Describe() authenticators.Description {
+	return authenticators.Description{Own: a.Key == "", IDPrefix: a.IDPrefix, Header: a.Header}
+}
+
 var (
 	_ caddy.Provisioner            = (*Authenticator)(nil)
 	_ caddy.Validator              = (*Authenticator)(nil)
@@ -293,4 +298,5 @@ var (
 	_ authenticators.Challenger    = (*Authenticator)(nil)
 	_ authenticators.SchemeSharer  = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
+	_ authenticators.Describer     = (*Authenticator)(nil)
 )

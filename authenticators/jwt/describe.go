@@ -1,0 +1,18 @@
+package jwt
+
+import (
+	"strings"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+)
+
+// Describe says whose ids these are; see authenticators.Describer.
+func (a *Authenticator) Describe() authenticators.Description {
+	d := authenticators.Description{Own: a.own, IDPrefix: a.IDPrefix, Header: a.Header}
+	if strings.EqualFold(a.Header, defaultHeader) {
+		d.Header = ""
+	}
+	return d
+}
+
+var _ authenticators.Describer = (*Authenticator)(nil)
