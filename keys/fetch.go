@@ -31,8 +31,9 @@ func DiscoveryURL(issuer string) string { return issuer + discoveryPath }
 
 // source is where a remote set comes from.
 type source struct {
-	url    string
-	client *http.Client
+	url     string
+	client  *http.Client
+	timeout time.Duration // of a fetch in all
 }
 
 // fetched is a set as it came.
@@ -48,7 +49,6 @@ func newSource(address string) (source, error) {
 	}
 	// A transport of our own: few connections, and each phase bounded.
 	client := &http.Client{
-		Timeout: fetchTimeout,
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
@@ -67,7 +67,7 @@ func newSource(address string) (source, error) {
 			return nil
 		},
 	}
-	return source{url: address, client: client}, nil
+	return source{url: address, client: client, timeout: fetchTimeout}, nil
 }
 
 // CheckURL says what is wrong with the address of a key set, if anything.
@@ -91,7 +91,7 @@ func isLoopback(host string) bool {
 
 // fetch gets the set, through the issuer's configuration if that is the source.
 func (s source) fetch(ctx context.Context) (fetched, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	address := s.url
 	if issuer, ok := strings.CutSuffix(s.url, discoveryPath); ok {

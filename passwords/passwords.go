@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -46,25 +47,47 @@ func Hash(password string) (string, error) {
 	}
 	salt := make([]byte, argonSalt)
 	_, _ = rand.Read(salt) // never fails
-	sum := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonLength)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)), nil
+	a := argonHash{memory: argonMemory, time: argonTime, threads: argonThreads, salt: salt}
+	a.sum = a.of(password, argonLength)
+	return a.String(), nil
 }
 
 // Check says what is wrong with a hash, if anything.
 func Check(hash string) error {
-	if isBcrypt(hash) {
-		cost, err := bcrypt.Cost([]byte(hash))
-		if err != nil || len(hash) != 60 {
-			return ErrKind
-		}
-		if cost > maxBcryptCost {
-			return fmt.Errorf("bcrypt hash of cost %d; at most %d would do", cost, maxBcryptCost)
-		}
-		return nil
+	if !strings.HasPrefix(hash, "$2") {
+		_, err := parseArgon(hash)
+		return err
 	}
-	_, err := parseArgon(hash)
-	return err
+	if !bcryptForm.MatchString(hash) {
+		return ErrKind
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	if err != nil {
+		return ErrKind
+	}
+	if cost > maxBcryptCost {
+		return fmt.Errorf("bcrypt hash of cost %d; at most %d would do", cost, maxBcryptCost)
+	}
+	return nil
+}
+
+// bcryptForm is a bcrypt hash: its version, cost, salt and sum.
+var bcryptForm = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
+
+// Dummy returns a hash of the same kind and cost as another one, that no
+// password is known to have; of our own kind if that one is no hash. Checking a
+// password against it takes the time that an existing user would have taken.
+func Dummy(like string) string {
+	if bcryptForm.MatchString(like) {
+		return like[:len("$2a$10$")] + strings.Repeat(".", 53)
+	}
+	a, err := parseArgon(like)
+	if err != nil {
+		a = argonHash{memory: argonMemory, time: argonTime, threads: argonThreads, salt: make([]byte, argonSalt), sum: make([]byte, argonLength)}
+	}
+	clear(a.salt)
+	clear(a.sum)
+	return a.String()
 }
 
 // match reports whether a password has this hash. The hash must be checked.
@@ -72,19 +95,14 @@ func match(hash, password string) bool {
 	if len(password) > MaxLength {
 		return false
 	}
-	if isBcrypt(hash) {
+	if bcryptForm.MatchString(hash) {
 		return len(password) <= maxBcryptBytes && bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 	}
 	a, err := parseArgon(hash)
 	if err != nil {
 		return false
 	}
-	sum := argon2.IDKey([]byte(password), a.salt, a.time, a.memory, a.threads, uint32(len(a.sum))) //nolint:gosec // at most 64, see parseArgon
-	return subtle.ConstantTimeCompare(sum, a.sum) == 1
-}
-
-func isBcrypt(hash string) bool {
-	return strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") || strings.HasPrefix(hash, "$2y$")
+	return subtle.ConstantTimeCompare(a.of(password, len(a.sum)), a.sum) == 1
 }
 
 // argonHash is a hash in PHC form: $argon2id$v=19$m=19456,t=2,p=1$salt$sum
@@ -92,6 +110,16 @@ type argonHash struct {
 	memory, time uint32
 	threads      uint8
 	salt, sum    []byte
+}
+
+// of is the sum of a password.
+func (a argonHash) of(password string, length int) []byte {
+	return argon2.IDKey([]byte(password), a.salt, a.time, a.memory, a.threads, uint32(length)) //nolint:gosec // at most 64, see parseArgon
+}
+
+func (a argonHash) String() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.memory, a.time, a.threads,
+		base64.RawStdEncoding.EncodeToString(a.salt), base64.RawStdEncoding.EncodeToString(a.sum))
 }
 
 func parseArgon(hash string) (argonHash, error) {

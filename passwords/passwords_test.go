@@ -2,13 +2,18 @@ package passwords
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -32,6 +37,45 @@ func TestPasswordMatchesOnlyItsOwnHash(t *testing.T) {
 				assert.False(t, match(hash, wrong), "%q", wrong)
 			}
 		})
+	}
+}
+
+func TestHashesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
+	own := bcryptOf(t, "wonderland")
+	for name, hash := range map[string]string{
+		"bcrypt of PHP":    "$2y$" + own[4:],
+		"bcrypt of Python": "$2b$" + own[4:],
+		"argon2id":         "$argon2id$v=19$m=64,t=1,p=2$c29tZXNhbHRzb21lc2FsdA$" + argonSum(t, "wonderland", "somesaltsomesalt"),
+	} {
+		require.NoError(t, Check(hash), name)
+		assert.True(t, match(hash, "wonderland"), name)
+		assert.False(t, match(hash, "Wonderland"), name)
+	}
+}
+
+func argonSum(t testing.TB, password, salt string) string {
+	t.Helper()
+	return base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(password), []byte(salt), 1, 64, 2, 16))
+}
+
+func TestDummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
+	t.Parallel()
+	argon, err := Hash("wonderland")
+	require.NoError(t, err)
+	for name, c := range map[string]struct{ like, start string }{
+		"bcrypt":   {bcryptOf(t, "wonderland"), "$2a$04$"},
+		"argon2id": {"$argon2id$v=19$m=64,t=3,p=2$MTIzNDU2Nzg$MTIzNDU2NzgxMjM0NTY3OA", "$argon2id$v=19$m=64,t=3,p=2$"},
+		"ours":     {argon, "$argon2id$v=19$m=19456,t=2,p=1$"},
+		"nothing":  {"", "$argon2id$v=19$m=19456,t=2,p=1$"},
+	} {
+		dummy := Dummy(c.like)
+		require.NoError(t, Check(dummy), name)
+		assert.True(t, strings.HasPrefix(dummy, c.start), "%s: %s", name, dummy)
+		assert.NotEqual(t, c.like, dummy, name)
+		for _, password := range []string{"", "wonderland"} {
+			assert.False(t, match(dummy, password), name)
+		}
 	}
 }
 
@@ -66,6 +110,10 @@ func TestUnfitHashesAreRefused(t *testing.T) {
 		"no threads":      "$argon2id$v=19$m=19456,t=2,p=0$MTIzNDU2Nzg$MTIzNDU2NzgxMjM0NTY3OA",
 		"bcrypt cut":      "$2a$10$short",
 		"huge cost":       "$2a$31$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K",
+		"no cost":         "$2a$03$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K",
+		"not of bcrypt":   "$2a$10$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA!!",
+		"old bcrypt":      "$2x$10$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K",
+		"line end":        "$2a$10$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K\n",
 	} {
 		assert.Error(t, Check(hash), name)
 	}
@@ -73,7 +121,7 @@ func TestUnfitHashesAreRefused(t *testing.T) {
 
 func TestSuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
 	t.Parallel()
-	v := NewVerifier()
+	v := newVerifier()
 	now := time.Now()
 	v.now = func() time.Time { return now }
 	hash := bcryptOf(t, "wonderland")
@@ -104,7 +152,7 @@ func TestSuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
 
 func TestFailureIsNeverRemembered(t *testing.T) {
 	t.Parallel()
-	v := NewVerifier()
+	v := newVerifier()
 	ok, err := v.Verify(t.Context(), "alice", "wrong", bcryptOf(t, "right"))
 	require.NoError(t, err)
 	assert.False(t, ok)
@@ -114,7 +162,7 @@ func TestFailureIsNeverRemembered(t *testing.T) {
 
 func TestCallersThatShareACheckEachGetItsVerdict(t *testing.T) {
 	t.Parallel()
-	v := NewVerifier()
+	v := newVerifier()
 	hash := bcryptOf(t, "right")
 	var all sync.WaitGroup
 	for i := range 40 {
@@ -127,4 +175,102 @@ func TestCallersThatShareACheckEachGetItsVerdict(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestCheckThatFindsNoFreeCoreIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	hash := bcryptOf(t, "right")
+	synctest.Test(t, func(t *testing.T) {
+		v := newVerifier()
+		for range cap(v.slots) {
+			v.slots <- struct{}{}
+		}
+		began := time.Now()
+		ok, err := v.Verify(t.Context(), "alice", "right", hash)
+		require.ErrorIs(t, err, ErrBusy)
+		assert.False(t, ok)
+		assert.Equal(t, maxWait, time.Since(began))
+
+		<-v.slots
+		ok, err = v.Verify(t.Context(), "alice", "right", hash)
+		require.NoError(t, err)
+		assert.True(t, ok)
+	})
+}
+
+func TestCheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
+	t.Parallel()
+	hash := bcryptOf(t, "right")
+	synctest.Test(t, func(t *testing.T) {
+		v := newVerifier()
+		for range cap(v.slots) {
+			v.slots <- struct{}{}
+		}
+		began := time.Now()
+		first, leaveFirst := context.WithCancel(t.Context())
+		second, leaveSecond := context.WithCancel(t.Context())
+		defer leaveSecond()
+		var left sync.WaitGroup
+		for _, ctx := range []context.Context{first, second} {
+			left.Go(func() {
+				if _, err := v.Verify(ctx, "alice", "right", hash); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		require.Len(t, v.running, 1, "they share one check")
+		leaveFirst()
+		synctest.Wait()
+		require.Len(t, v.running, 1, "the other one still waits")
+		leaveSecond()
+		left.Wait()
+		synctest.Wait()
+		assert.Empty(t, v.running)
+		assert.Empty(t, v.known, "nothing was hashed")
+		assert.Zero(t, time.Since(began), "at once, not after its wait")
+	})
+}
+
+func TestHugePasswordCostsNothing(t *testing.T) {
+	t.Parallel()
+	v := newVerifier()
+	for range cap(v.slots) {
+		v.slots <- struct{}{}
+	}
+	ok, err := v.Verify(t.Context(), "alice", strings.Repeat("a", MaxLength+1), bcryptOf(t, "right"))
+	require.NoError(t, err)
+	assert.False(t, ok)
+	_, err = Hash(strings.Repeat("a", MaxLength+1))
+	require.Error(t, err)
+}
+
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	t.Parallel()
+	v := newVerifier()
+	for i := range 2*maxRemembered + 1 {
+		v.remember(v.name(strconv.Itoa(i)))
+		require.LessOrEqual(t, len(v.known), maxRemembered)
+	}
+	assert.NotEmpty(t, v.known)
+}
+
+// What passes for a hash can be checked against, and has a dummy that can.
+func FuzzHash(f *testing.F) {
+	for _, seed := range []string{
+		"", "$2a$04$......................" + strings.Repeat(".", 31), "$argon2id$v=19$m=8,t=1,p=1$MTIzNDU2Nzg$MTIzNDU2NzgxMjM0NTY3OA",
+		"$argon2id$v=19$m=8,t=1,p=255$MTIzNDU2Nzg$MTIzNDU2NzgxMjM0NTY3OA", "$argon2id$v=19$m=8,m=9,t=1$$", "$2y$99$", "{SHA}x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, hash string) {
+		if Check(hash) != nil {
+			return
+		}
+		require.NoError(t, Check(Dummy(hash)))
+		if a, err := parseArgon(hash); err != nil && hash[4:6] > "05" || err == nil && (a.memory > 1<<10 || a.time > 2) {
+			return // right, and slow
+		}
+		require.False(t, match(hash, "no password of anybody"))
+	})
 }

@@ -29,7 +29,7 @@ var ErrBusy = errors.New("too many password checks at once")
 
 // Verifier checks passwords. A hash takes tens of milliseconds of a core and
 // megabytes, so only as many run at once as there are cores, and a success is
-// remembered for a minute. A failure never is. Make it with NewVerifier.
+// remembered for a minute. A failure never is.
 type Verifier struct {
 	key   []byte // of this process: what is remembered is of use nowhere else
 	slots chan struct{}
@@ -45,13 +45,18 @@ type Verifier struct {
 type verdict [sha256.Size]byte
 
 type check struct {
-	done chan struct{}
-	ok   bool
-	err  error
+	waiting int           // callers; guarded by the verifier's mu
+	gone    chan struct{} // closed when the last of them has gone away
+	done    chan struct{} // closed when ok and err stand
+	ok      bool
+	err     error
 }
 
-// NewVerifier returns a verifier that remembers nothing yet.
-func NewVerifier() *Verifier {
+// Shared returns the verifier of this process: the bound holds for all that
+// check passwords in it, and what is remembered outlives a reload.
+var Shared = sync.OnceValue(newVerifier)
+
+func newVerifier() *Verifier {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	return &Verifier{
@@ -77,19 +82,39 @@ func (v *Verifier) Verify(ctx context.Context, user, password, hash string) (boo
 	}
 	c, ok := v.running[name]
 	if !ok {
-		c = &check{done: make(chan struct{})}
+		c = &check{gone: make(chan struct{}), done: make(chan struct{})}
 		v.running[name] = c
-		// In a goroutine of its own, which ends by maxWait and one hashing: the
-		// caller may go away while others wait for the same.
+		// In a goroutine of its own, since the caller may go away while others
+		// wait for the same. It ends after maxWait and one hashing at the latest.
 		go v.run(name, c, password, hash)
 	}
+	c.waiting++
 	v.mu.Unlock()
 
 	select {
 	case <-c.done:
 		return c.ok, c.err
 	case <-ctx.Done():
+		v.leave(name, c)
 		return false, ctx.Err()
+	}
+}
+
+// leave takes a caller who went away off a check. Without any it gives its
+// place in the queue up, so that nobody fills the queue by hanging up.
+func (v *Verifier) leave(name verdict, c *check) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c.waiting--; c.waiting == 0 {
+		v.drop(name, c)
+		close(c.gone)
+	}
+}
+
+// drop lets nobody else join a check; v.mu is held.
+func (v *Verifier) drop(name verdict, c *check) {
+	if v.running[name] == c {
+		delete(v.running, name)
 	}
 }
 
@@ -102,9 +127,11 @@ func (v *Verifier) run(name verdict, c *check, password, hash string) {
 		<-v.slots
 	case <-timeout.C:
 		c.err = ErrBusy
+	case <-c.gone:
+		return
 	}
 	v.mu.Lock()
-	delete(v.running, name)
+	v.drop(name, c)
 	if c.ok {
 		v.remember(name)
 	}

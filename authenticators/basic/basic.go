@@ -7,8 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"unicode"
@@ -45,7 +45,7 @@ type Authenticator struct {
 	IDPrefix string `json:"id_prefix,omitempty"`
 
 	hashes   map[string]string // by user name; nil: the store's
-	dummy    string            // a hash for users that are unknown
+	dummy    string            // so that an unknown user costs what the first known one does
 	store    store.Store
 	verifier *passwords.Verifier
 	logger   *zap.Logger
@@ -63,6 +63,9 @@ type User struct {
 
 const defaultRealm = "api"
 
+// maxEncoded is the longest name, colon and password, in base64.
+const maxEncoded = (identity.MaxID + 1 + passwords.MaxLength + 2) / 3 * 4
+
 // CaddyModule returns the Caddy module information.
 func (*Authenticator) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -77,7 +80,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.logger = ctx.Logger()
-	a.verifier = passwords.NewVerifier()
+	a.verifier = passwords.Shared()
 	if a.Realm == "" {
 		a.Realm = defaultRealm
 	}
@@ -87,14 +90,8 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.hashes == nil {
 		a.store = authenticators.HostOf(ctx).Store()
 	}
-	for _, hash := range a.hashes {
-		a.dummy = hash // so that an unknown user costs what a known one does
-		break
-	}
 	if a.dummy == "" {
-		var err error
-		a.dummy, err = passwords.Hash("")
-		return err
+		a.dummy = passwords.Dummy("")
 	}
 	return nil
 }
@@ -127,6 +124,7 @@ func (a *Authenticator) provisionUsers() error {
 func (a *Authenticator) addUser(user User) error {
 	if a.hashes == nil {
 		a.hashes = make(map[string]string)
+		a.dummy = passwords.Dummy(user.Hash)
 	}
 	if _, twice := a.hashes[user.Name]; twice {
 		return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
@@ -141,6 +139,9 @@ func (a *Authenticator) Validate() error { return a.check() }
 func (a *Authenticator) check() error {
 	if strings.ContainsFunc(a.Realm, func(c rune) bool { return c == '"' || c == '\\' || c < ' ' || c > '~' }) {
 		return fmt.Errorf("basic: realm '%s': printable ASCII without quotes and backslashes is needed", a.Realm)
+	}
+	if a.IDPrefix != "" && !identity.ValidID(a.IDPrefix+"a") {
+		return fmt.Errorf("basic: id_prefix '%s': no control characters and no blank at the start, please", a.IDPrefix)
 	}
 	names := make(map[string]bool, len(a.Users))
 	for _, user := range a.Users {
@@ -184,6 +185,9 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 	default:
 		return c, badHeader("Invalid basic header. Credentials string should not contain spaces.", err)
 	}
+	if len(value) > maxEncoded {
+		return c, wrong(errors.New("longer than any name and password"))
+	}
 	pair, err := base64.StdEncoding.Strict().DecodeString(value.Reveal())
 	if err != nil {
 		return c, notBase64(errors.New("not base64"))
@@ -209,8 +213,8 @@ func (a *Authenticator) warnOfPlainText(r *http.Request) {
 	if r.TLS != nil {
 		return
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsLoopback() {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || peer.Addr().Unmap().IsLoopback() { // no address: a Unix socket
 		return
 	}
 	a.warned.Do(func() {

@@ -155,8 +155,11 @@ func TestPasswordsInClearAreWarnedAboutOnce(t *testing.T) {
 		address, url string
 		warnings     int
 	}{
-		{"127.0.0.1:1234", "http://example.com/", 0}, {"[::1]:1234", "http://example.com/", 0}, {"192.0.2.1:1234", "https://example.com/", 0},
-		{"192.0.2.1:1234", "http://example.com/", 1}, {"192.0.2.1:1234", "http://example.com/", 1},
+		{"127.0.0.1:1234", "http://example.com/", 0},
+		{"[::1]:1234", "http://example.com/", 0},
+		{"192.0.2.1:1234", "https://example.com/", 0},
+		{"192.0.2.1:1234", "http://example.com/", 1},
+		{"192.0.2.1:1234", "http://example.com/", 1},
 	} {
 		r := httptest.NewRequest(http.MethodGet, c.url, nil)
 		r.RemoteAddr = c.address

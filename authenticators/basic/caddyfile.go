@@ -34,7 +34,11 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "realm":
 		return words.One(d, &a.Realm)
 	case "htpasswd":
-		return words.One(d, &a.Htpasswd)
+		if err := words.One(d, &a.Htpasswd); err != nil {
+			return err
+		}
+		_, err := readHtpasswd(a.Htpasswd) // here too, so that a mistake is told with its line
+		return words.Wrap(d, err)
 	case "id_prefix":
 		return words.One(d, &a.IDPrefix)
 	}

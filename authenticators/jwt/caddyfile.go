@@ -1,12 +1,18 @@
 package jwt
 
 import (
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/keys"
 )
 
 var options = []string{
@@ -59,7 +65,7 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "algorithms":
 		return words.Many(d, &a.Algorithms)
 	case "jwks":
-		return words.One(d, &a.JWKS)
+		return a.unmarshalJWKS(d)
 	case "cookie":
 		return words.One(d, &a.Cookie)
 	case "user":
@@ -106,7 +112,24 @@ func (a *Authenticator) unmarshalKey(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	a.Keys = append(a.Keys, key)
-	return words.Wrap(d, (&Authenticator{Keys: []KeyConfig{key}}).check())
+	if err := (&Authenticator{Keys: []KeyConfig{key}}).check(); err != nil || key.hasPlaceholder() {
+		return words.Wrap(d, err)
+	}
+	// Read here too, so that a key that can't be used is told with its line.
+	if _, _, err := key.load(zap.NewNop()); err != nil {
+		return words.Wrap(d, fmt.Errorf("jwt: %w", err))
+	}
+	return nil
+}
+
+func (a *Authenticator) unmarshalJWKS(d *caddyfile.Dispenser) error {
+	if err := words.One(d, &a.JWKS); err != nil || isURL(a.JWKS) || strings.Contains(a.JWKS, "{") {
+		return err
+	}
+	if _, err := keys.OpenFile(a.JWKS, readSet, zap.NewNop()); err != nil {
+		return words.Wrap(d, fmt.Errorf("jwt: %w", err))
+	}
+	return nil
 }
 
 func (a *Authenticator) unmarshalHeader(d *caddyfile.Dispenser) error {

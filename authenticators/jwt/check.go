@@ -97,19 +97,20 @@ func (a *Authenticator) checkKeys() error {
 
 // checkAlgorithms refuses a list that no key can meet.
 func (a *Authenticator) checkAlgorithms() error {
+	if len(a.Algorithms) == 0 {
+		return nil
+	}
+	first := a.Algorithms[0]
 	for _, alg := range a.Algorithms {
 		if err := keys.CheckAlgorithm(alg); err != nil {
 			return err
 		}
-		switch {
-		case isSecret(alg) != isSecret(a.Algorithms[0]):
+		if isSecret(alg) != isSecret(first) {
 			return errors.New("algorithms of shared secrets (HS…) and of public keys in one authenticator; give each a 'jwt' of its own")
-		case isSecret(alg) && len(a.Keys) == 0 && (a.JWKS == "" || isURL(a.JWKS)):
-			return fmt.Errorf("algorithm %s needs a secret, and only public keys are given: add 'key %s <secret>'", alg, alg)
 		}
 	}
-	if len(a.Algorithms) == 0 {
-		return nil
+	if isSecret(first) && len(a.Keys) == 0 && (a.JWKS == "" || isURL(a.JWKS)) {
+		return fmt.Errorf("algorithm %s needs a secret, and only public keys are given: add 'key %s <secret>'", first, first)
 	}
 	for _, c := range a.Keys {
 		if !slices.Contains(a.Algorithms, c.Algorithm) {

@@ -32,7 +32,7 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 		}
 		a.sets[""] = set
 	case a.JWKS != "":
-		set, err := keys.OpenFile(a.JWKS, func(data []byte) (keys.Loaded, error) { return keys.Read(data, "") }, logger)
+		set, err := keys.OpenFile(a.JWKS, readSet, logger)
 		if err != nil {
 			return fmt.Errorf("jwt: %w", err)
 		}
@@ -51,6 +51,9 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 	}
 	return nil
 }
+
+// readSet reads a JWK Set of any algorithms.
+func readSet(data []byte) (keys.Loaded, error) { return keys.Read(data, "") }
 
 // configuredKeys reads the keys that stand in the config or in files.
 func (a *Authenticator) configuredKeys(logger *zap.Logger) (keys.Set, error) {

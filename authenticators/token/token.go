@@ -39,8 +39,10 @@ type Authenticator struct {
 	Cookie string `json:"cookie,omitempty"`
 
 	// Key is the Redis key of another application's tokens, with {token} or
-	// {sha256} (the token's SHA-256 in hex). The value is a JSON object, or the
-	// user id alone. Default: our own tokens in the store.
+	// {sha256} (the token's SHA-256 in hex). With {token} only tokens of A-Z a-z
+	// 0-9 and - _ . ~ + / = are looked up, and with / only where the key has none
+	// itself, so that no token leads out of the pattern. The value is a JSON
+	// object, or the user id alone. Default: our own tokens in the store.
 	Key string `json:"key,omitempty"`
 
 	// User is the path of the user id in that JSON object. Default: user.
@@ -216,12 +218,9 @@ func (a *Authenticator) own(ctx context.Context, secret authenticators.Secret) (
 }
 
 func (a *Authenticator) others(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
-	key := a.pattern.Key(secret.Digest())
-	if a.pattern.Placeholder == "token" {
-		if err := foreign.Fit(secret.Reveal()); err != nil {
-			return nil, invalid(err)
-		}
-		key = a.pattern.Key(secret.Reveal())
+	key, err := a.keyOf(secret)
+	if err != nil {
+		return nil, invalid(err)
 	}
 	record, err := a.foreign.Get(ctx, key)
 	switch {
@@ -230,24 +229,12 @@ func (a *Authenticator) others(ctx context.Context, secret authenticators.Secret
 	case err != nil:
 		return nil, fmt.Errorf("looking token up: %w", err)
 	}
-	claims, err := claimsOf(record.Value, a.User)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	who, err := a.mapping.Identify(claims)
+	who, err := a.identify(record.Value)
 	if err != nil {
 		return nil, invalid(err)
 	}
 	who.Method = "token"
 	return who, nil
-}
-
-// claimsOf reads a JSON object, or takes the whole value for the user id.
-func claimsOf(value []byte, user string) (map[string]any, error) {
-	if len(value) > 0 && value[0] == '{' {
-		return identity.ParseClaims(value)
-	}
-	return map[string]any{user: string(value)}, nil
 }
 
 func invalid(cause error) error {

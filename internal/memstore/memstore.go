@@ -2,7 +2,9 @@
 package memstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -10,25 +12,42 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// Store keeps records in a map. Fail makes every call return it.
+// Store keeps records in a map. Make it with New; set its exported fields
+// before others use it, or while nobody does.
 type Store struct {
-	mu      sync.Mutex
-	records map[string]record
-	Fail    error
-	Now     func() time.Time
+	// Fail is what every call returns, if anything, without doing anything.
+	Fail error
+
+	// Now is the clock.
+	Now func() time.Time
 
 	// Reads counts the calls of Get.
 	Reads int
+
+	mu      sync.Mutex // guards Reads and records
+	records map[string]record
 }
 
 type record struct {
 	value   []byte
-	expires time.Time
+	expires time.Time // zero: never
 	lists   []string
 }
 
 // New returns an empty store.
 func New() *Store { return &Store{records: make(map[string]record), Now: time.Now} }
+
+// lock takes the lock, unless the call is to fail.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.Fail != nil {
+		return nil, s.Fail
+	}
+	s.mu.Lock()
+	return s.mu.Unlock, nil
+}
 
 func (s *Store) live(key string) (record, bool) {
 	r, ok := s.records[key]
@@ -36,18 +55,20 @@ func (s *Store) live(key string) (record, bool) {
 }
 
 // Get returns a record.
-func (s *Store) Get(_ context.Context, key string) (store.Record, error) {
+func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.Reads++
-	if s.Fail != nil {
-		return store.Record{}, s.Fail
+	s.mu.Unlock()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Record{}, err
 	}
+	defer unlock()
 	r, ok := s.live(key)
 	if !ok {
 		return store.Record{}, store.ErrNotFound
 	}
-	found := store.Record{Value: r.value}
+	found := store.Record{Value: bytes.Clone(r.value)}
 	if !r.expires.IsZero() {
 		found.TTL = r.expires.Sub(s.Now())
 	}
@@ -55,47 +76,68 @@ func (s *Store) Get(_ context.Context, key string) (store.Record, error) {
 }
 
 // Put writes a record.
-func (s *Store) Put(_ context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.Fail != nil {
-		return s.Fail
+func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
+	if ttl < 0 {
+		return errors.New("negative lifetime")
 	}
-	r := record{value: value, lists: lists}
+	if len(value) > store.MaxValue {
+		return store.ErrTooLarge
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r := record{value: bytes.Clone(value), lists: slices.Clone(lists)}
 	if ttl > 0 {
 		r.expires = s.Now().Add(ttl)
+	}
+	if old, ok := s.live(key); ok {
+		r.lists = append(r.lists, old.lists...)
 	}
 	s.records[key] = r
 	return nil
 }
 
 // Delete ends records.
-func (s *Store) Delete(_ context.Context, keys ...string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for _, key := range keys {
 		delete(s.records, key)
 	}
-	return s.Fail
+	return nil
 }
 
 // Touch sets how long a record has still to live.
-func (s *Store) Touch(_ context.Context, key string, ttl time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
+	if ttl <= 0 {
+		return errors.New("no lifetime")
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	r, ok := s.live(key)
 	if !ok {
 		return store.ErrNotFound
 	}
 	r.expires = s.Now().Add(ttl)
 	s.records[key] = r
-	return s.Fail
+	return nil
 }
 
 // List returns the live keys of a list, sorted.
-func (s *Store) List(_ context.Context, list string) ([]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Store) List(ctx context.Context, list string) ([]string, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	var keys []string
 	for key := range s.records {
 		if r, ok := s.live(key); ok && slices.Contains(r.lists, list) {
@@ -103,10 +145,17 @@ func (s *Store) List(_ context.Context, list string) ([]string, error) {
 		}
 	}
 	slices.Sort(keys)
-	return keys, s.Fail
+	return keys, nil
 }
 
-// Ping returns Fail.
-func (s *Store) Ping(context.Context) error { return s.Fail }
+// Ping asks whether calls are to fail.
+func (s *Store) Ping(ctx context.Context) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
+}
 
 var _ store.Store = (*Store)(nil)

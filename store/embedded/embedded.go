@@ -56,7 +56,9 @@ type entry struct {
 // unreadableError says that a record is not as it was written.
 type unreadableError struct{ cause error }
 
-func (e *unreadableError) Error() string { return "embedded store: reading a record: " + e.cause.Error() }
+func (e *unreadableError) Error() string {
+	return "embedded store: reading a record: " + e.cause.Error()
+}
 
 func decode(data []byte) (entry, error) {
 	var e entry
@@ -282,7 +284,7 @@ func (s *Store) Destruct() error {
 	close(s.sweeps)
 	<-s.swept
 	if s.damage.Load() != nil {
-		go db.Close() // it may wait for ever for a lock that was lost on the way
+		go func() { _ = db.Close() }() // it may wait for ever for a lock that was lost on the way
 		return nil
 	}
 	return db.Close()

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -10,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 	"github.com/edgeauth/caddy-edgeauth/store/storetest"
@@ -113,4 +117,134 @@ func TestRecordsSurviveAReopening(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "1", string(record.Value))
 	require.NoError(t, s.Destruct())
+}
+
+// fill makes a file of many pages.
+func fill(t *testing.T, path string) []byte {
+	t.Helper()
+	s := newStore(path)
+	for i := range 20 {
+		require.NoError(t, s.Put(t.Context(), fmt.Sprintf("k%02d", i), make([]byte, 8000), time.Hour, "list"))
+	}
+	require.NoError(t, s.Destruct())
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return data
+}
+
+// bbolt panics at a damaged page. That must neither end the process nor answer
+// that there is no such record.
+func TestDamagedFileIsAnErrorAndLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func([]byte) []byte{
+		"overwritten": func(data []byte) []byte {
+			for i := 3 * os.Getpagesize(); i < len(data); i++ {
+				data[i] = 0xab
+			}
+			return data
+		},
+		"cut short": func(data []byte) []byte { return data[:3*os.Getpagesize()] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "edge_auth.db")
+			damaged := damage(fill(t, path))
+			require.NoError(t, os.WriteFile(path, damaged, 0o600))
+			s := newStore(path)
+			for range 2 {
+				_, err := s.Get(t.Context(), "k01")
+				require.ErrorContains(t, err, path+" is damaged")
+				require.ErrorContains(t, s.Put(t.Context(), "k01", nil, 0), "is damaged")
+			}
+			require.NoError(t, s.Destruct())
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.True(t, bytes.Equal(damaged, after), "the file has changed")
+		})
+	}
+}
+
+func TestFileThatIsCutShortWhileOpenIsAnError(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	fill(t, path)
+	s := newStore(path)
+	require.NoError(t, s.Open())
+	require.NoError(t, os.Truncate(path, int64(2*os.Getpagesize())))
+	_, err := s.Get(t.Context(), "k19")
+	require.ErrorContains(t, err, "is damaged")
+	require.NoError(t, s.Destruct())
+}
+
+func TestUnreadableRecordIsNotTakenForNoneAndStopsNoSweep(t *testing.T) {
+	t.Parallel()
+	s := newStore(filepath.Join(t.TempDir(), "edge_auth.db"))
+	defer s.Destruct()
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	require.NoError(t, s.Put(t.Context(), "a", []byte("1"), time.Minute))
+	require.NoError(t, s.Put(t.Context(), "b", []byte("1"), time.Minute))
+	require.NoError(t, s.db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket(recordsBucket).Put([]byte("a"), []byte("{"))
+	}))
+	_, err := s.Get(t.Context(), "a")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, store.ErrNotFound)
+	now = now.Add(time.Minute)
+	_, err = s.sweep(s.db)
+	require.NoError(t, err)
+	require.NoError(t, s.db.View(func(tx *bolt.Tx) error {
+		assert.Zero(t, tx.Bucket(recordsBucket).Stats().KeyN)
+		assert.Zero(t, tx.Bucket(expiriesBucket).Stats().KeyN)
+		return nil
+	}))
+}
+
+func TestSweepGoesInBatches(t *testing.T) {
+	t.Parallel()
+	s := newStore(filepath.Join(t.TempDir(), "edge_auth.db"))
+	defer s.Destruct()
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	require.NoError(t, s.Open())
+	require.NoError(t, s.db.Update(func(tx *bolt.Tx) error {
+		for i := range sweepBatch + 5 {
+			if err := write(tx, fmt.Sprintf("k%04d", i), entry{Expires: now.UnixNano()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	full, err := s.sweep(s.db)
+	require.NoError(t, err)
+	assert.True(t, full)
+	full, err = s.sweep(s.db)
+	require.NoError(t, err)
+	assert.False(t, full)
+	require.NoError(t, s.db.View(func(tx *bolt.Tx) error {
+		assert.Zero(t, tx.Bucket(recordsBucket).Stats().KeyN)
+		return nil
+	}))
+}
+
+func TestCaddyfile(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, caddyfile, path, fails string }{
+		{"the default", "embedded", "", ""},
+		{"a path", "embedded /var/lib/edge_auth.db", "/var/lib/edge_auth.db", ""},
+		{"two paths", "embedded a b", "", "argument"},
+		{"an option", "embedded {\n path a\n}", "", "store embedded has no options; found 'path'"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var c Config
+			err := c.UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.caddyfile))
+			if test.fails != "" {
+				require.ErrorContains(t, err, test.fails)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.path, c.Path)
+		})
+	}
 }

@@ -67,8 +67,7 @@ func (s *Store) sweep(db *bolt.DB) (bool, error) {
 func removeExpired(tx *bolt.Tx, place []byte) error {
 	key := place[8:]
 	err := remove(tx, string(key))
-	var unreadable *unreadableError
-	if errors.As(err, &unreadable) {
+	if _, unreadable := errors.AsType[*unreadableError](err); unreadable {
 		err = errors.Join(tx.Bucket(recordsBucket).Delete(key), tx.Bucket(expiriesBucket).Delete(place))
 	}
 	return err

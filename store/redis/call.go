@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -22,10 +23,15 @@ type answer[T any] struct {
 	err   error
 }
 
+// tail is how much longer than its caller a call itself may take. A hung Redis
+// ends hundreds of calls at one moment: their callers go first, and don't
+// compete for the processor with what go-redis does about broken connections.
+const tail = 100 * time.Millisecond
+
 // do runs commands, and waits for them no longer than the timeout or than the
 // caller does. go-redis alone would heed deadlines only, and so hold a caller
 // who has gone away. What is given up ends by itself, at the latest when the
-// timeout, which run gets as its context's deadline, has passed.
+// timeout and the tail have passed.
 func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.UniversalClient) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -40,7 +46,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 	default:
 		return none, errBusy
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	patience, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	done := make(chan answer[T], 1) // buffered: nobody may be waiting any more
 	go func() {
@@ -53,6 +59,9 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 			}
 			done <- got
 		}()
+		// Not ended by the caller's leaving: it may have written half of a record.
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout+tail)
+		defer cancel()
 		got.value, got.err = run(bounded, client)
 	}()
 	select {
@@ -61,7 +70,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 		if err == nil {
 			return got.value, nil
 		}
-	case <-bounded.Done():
+	case <-patience.Done():
 		err = fmt.Errorf("redis: no answer within %v: %w", s.timeout, context.DeadlineExceeded)
 	}
 	if ctx.Err() != nil {

@@ -23,7 +23,9 @@ func Run(t *testing.T, fresh func(t *testing.T) store.Store, advance func(t *tes
 		"what was never put is not found":              notFound,
 		"a record without a lifetime stays":            staysForGood,
 		"a record ends with its lifetime":              expires,
-		"a later put replaces value, life and lists":   replaces,
+		"a later put replaces value and life":          replaces,
+		"a replaced record stays in its lists":         staysListed,
+		"a record is in each of its lists":             twoLists,
 		"deleting ends records, and none is no error":  deletes,
 		"touching changes a life and revives nothing":  touches,
 		"a list holds the live records, sorted":        lists,
@@ -31,7 +33,7 @@ func Run(t *testing.T, fresh func(t *testing.T) store.Store, advance func(t *tes
 		"what is too large is refused":                 tooLarge,
 		"a caller who went away gets their own error":  cancelled,
 		"many may use it at once":                      concurrent,
-		"a negative lifetime is an error":              negative,
+		"a lifetime that can't be is an error":         impossibleLives,
 		"an empty value is a value":                    emptyValue,
 		"records of lists that begin alike stay apart": listNames,
 	} {
@@ -102,12 +104,37 @@ func replaces(t *testing.T, s store.Store, advance func(time.Duration)) {
 	assert.Equal(t, []string{"a"}, keys)
 }
 
+func staysListed(t *testing.T, s store.Store, _ func(time.Duration)) {
+	require.NoError(t, s.Put(t.Context(), "a", []byte("1"), time.Hour, "old"))
+	require.NoError(t, s.Put(t.Context(), "a", []byte("2"), time.Hour, "new"))
+	for _, list := range []string{"old", "new"} {
+		keys, err := s.List(t.Context(), list)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"a"}, keys, "who ends all that is listed must not miss it")
+	}
+}
+
+func twoLists(t *testing.T, s store.Store, _ func(time.Duration)) {
+	require.NoError(t, s.Put(t.Context(), "a", []byte("1"), time.Hour, "one", "two", "one"))
+	for _, list := range []string{"one", "two"} {
+		keys, err := s.List(t.Context(), list)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"a"}, keys)
+	}
+	require.NoError(t, s.Delete(t.Context(), "a"))
+	for _, list := range []string{"one", "two"} {
+		keys, err := s.List(t.Context(), list)
+		require.NoError(t, err)
+		assert.Empty(t, keys)
+	}
+}
+
 func deletes(t *testing.T, s store.Store, _ func(time.Duration)) {
 	for _, key := range []string{"a", "b", "c"} {
 		require.NoError(t, s.Put(t.Context(), key, []byte("1"), 0, "list"))
 	}
 	require.NoError(t, s.Delete(t.Context(), "a", "never", "c"))
-	require.NoError(t, s.Delete(t.Context()))
+	require.NoError(t, s.Delete(t.Context()), "nothing to delete")
 	gone(t, s, "a")
 	gone(t, s, "c")
 	assert.Equal(t, "1", value(t, s, "b"))
@@ -178,9 +205,20 @@ func tooLarge(t *testing.T, s store.Store, _ func(time.Duration)) {
 	require.ErrorIs(t, s.Put(t.Context(), "a", make([]byte, store.MaxValue+1), 0), store.ErrTooLarge)
 }
 
-func negative(t *testing.T, s store.Store, _ func(time.Duration)) {
-	require.Error(t, s.Put(t.Context(), "a", []byte("1"), -time.Second))
+func impossibleLives(t *testing.T, s store.Store, _ func(time.Duration)) {
+	require.Error(t, s.Put(t.Context(), "a", []byte("1"), -time.Second, "list"))
 	gone(t, s, "a")
+	keys, err := s.List(t.Context(), "list")
+	require.NoError(t, err)
+	assert.Empty(t, keys)
+
+	require.NoError(t, s.Put(t.Context(), "a", []byte("1"), time.Hour))
+	for _, ttl := range []time.Duration{0, -time.Second} {
+		err := s.Touch(t.Context(), "a", ttl)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, store.ErrNotFound)
+	}
+	assert.Equal(t, "1", value(t, s, "a"))
 }
 
 func cancelled(t *testing.T, s store.Store, _ func(time.Duration)) {
@@ -188,7 +226,12 @@ func cancelled(t *testing.T, s store.Store, _ func(time.Duration)) {
 	cancel()
 	_, err := s.Get(ctx, "a")
 	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, s.Put(ctx, "a", []byte("1"), 0), context.Canceled)
+	_, err = s.List(ctx, "list")
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, s.Put(ctx, "a", []byte("1"), 0, "list"), context.Canceled)
+	require.ErrorIs(t, s.Touch(ctx, "a", time.Hour), context.Canceled)
+	require.ErrorIs(t, s.Delete(ctx, "a"), context.Canceled)
+	require.ErrorIs(t, s.Ping(ctx), context.Canceled)
 	gone(t, s, "a")
 }
 
