@@ -47,12 +47,9 @@ func isEmptyValue(token string) bool {
 	return false
 }
 
-// identify reads another application's record: a JSON object, or the user id,
-// as JSON or as it stands.
+// identify reads another application's record: a JSON object; or, where the
+// config names no path in it, the user id alone, as JSON or as it stands.
 func (a *Authenticator) identify(value []byte) (*identity.Identity, error) {
-	if !json.Valid(value) {
-		return a.bare.Identify(map[string]any{defaultUser: string(value)})
-	}
 	if bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) {
 		claims, err := identity.ParseClaims(value)
 		if err != nil {
@@ -60,11 +57,16 @@ func (a *Authenticator) identify(value []byte) (*identity.Identity, error) {
 		}
 		return a.mapping.Identify(claims)
 	}
-	d := json.NewDecoder(bytes.NewReader(value))
-	d.UseNumber()
-	var id any
-	if err := d.Decode(&id); err != nil {
-		return nil, err
+	if a.User != "" {
+		return nil, errors.New("the record is no JSON object")
 	}
-	return a.bare.Identify(map[string]any{defaultUser: id}) // null, true, lists and 1.5 are no ids
+	var id any = string(value)
+	if json.Valid(value) { // null, true, lists and 1.5 are no ids, and quotes no part of one
+		d := json.NewDecoder(bytes.NewReader(value))
+		d.UseNumber()
+		if err := d.Decode(&id); err != nil {
+			return nil, err
+		}
+	}
+	return a.mapping.Identify(map[string]any{defaultUser: id})
 }

@@ -45,7 +45,8 @@ type Authenticator struct {
 	// object, or the user id alone. Default: our own tokens in the store.
 	Key string `json:"key,omitempty"`
 
-	// User is the path of the user id in that JSON object. Default: user.
+	// User is the path of the user id in that JSON object; then the value must be
+	// one. Default: user.
 	User string `json:"user,omitempty"`
 
 	// Claims are what else to take from it.
@@ -98,13 +99,10 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.Key == "" {
 		return nil
 	}
-	if a.User == "" {
-		a.User = defaultUser
-	}
 	if a.pattern, err = foreign.ParsePattern(a.Key, "token", "sha256"); err != nil {
 		return err
 	}
-	if a.mapping, err = identity.NewMapping(a.User, a.Claims, a.IDPrefix); err != nil {
+	if a.mapping, err = identity.NewMapping(cmp.Or(a.User, defaultUser), a.Claims, a.IDPrefix); err != nil {
 		return err
 	}
 	a.foreign, err = host.Foreign(a.Redis)
@@ -127,6 +125,12 @@ func (a *Authenticator) check() error {
 	}
 	if err := a.CSRF.Check(); err != nil {
 		return err
+	}
+	if a.CSRF != nil && a.Cookie == "" {
+		return errors.New("token: csrf is for tokens in a cookie; name the 'cookie' too")
+	}
+	if a.IDPrefix != "" && !identity.ValidID(a.IDPrefix+"a") {
+		return fmt.Errorf("token: id_prefix '%s': no control characters and no blank at the start, please", a.IDPrefix)
 	}
 	if a.Key == "" {
 		if a.User != "" || len(a.Claims) > 0 || a.Redis != "" {
@@ -252,14 +256,19 @@ func (a *Authenticator) Challenge() string {
 	return a.Scheme[0]
 }
 
-// SharedScheme is the scheme that a JWT may travel under too.
+// SharedScheme is the scheme that a JWT may travel under too: Bearer where it
+// is one of several, else the first.
 func (a *Authenticator) SharedScheme() string {
+	if len(a.Scheme) == 0 {
+		return ""
+	}
+	shared := strings.ToLower(a.Scheme[0])
 	for _, scheme := range a.Scheme {
 		if strings.EqualFold(scheme, "Bearer") {
-			return "authorization bearer"
+			shared = "bearer"
 		}
 	}
-	return ""
+	return "authorization " + shared
 }
 
 // ShareScheme leaves values that look like a JWT to others.
