@@ -171,7 +171,7 @@ func TestPasswordsInClearAreWarnedAboutOnce(t *testing.T) {
 }
 
 func FuzzFind(f *testing.F) {
-	for _, seed := range []string{"Basic YTpi", "Basic", "Basic YTpi YTpi", "basic \tYTpi", "Basic /w==", "Bearer x"} {
+	for _, seed := range []string{"Basic YTpi", "Basic", "Basic a b", "basic \tYTpi", "Basic /w==", "Bearer x"} {
 		f.Add(seed)
 	}
 	a := &Authenticator{logger: zap.NewNop()}
