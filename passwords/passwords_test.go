@@ -72,7 +72,9 @@ func TestDummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
 		dummy := Dummy(c.like)
 		require.NoError(t, Check(dummy), name)
 		assert.True(t, strings.HasPrefix(dummy, c.start), "%s: %s", name, dummy)
-		assert.NotEqual(t, c.like, dummy, name)
+		if c.like != "" {
+			assert.NotContains(t, dummy, c.like[len(c.like)-22:], "%s: nothing of the sum", name)
+		}
 		for _, password := range []string{"", "wonderland"} {
 			assert.False(t, match(dummy, password), name)
 		}

