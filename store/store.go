@@ -45,7 +45,8 @@ type Reader interface {
 }
 
 // Store keeps our own records. Every key and list is a name of our own making
-// (the store adds its prefix), and all calls return within the store's timeout.
+// (the store adds its prefix). Calls for one record return within the store's
+// timeout; those for a long list take one timeout for each part of it at most.
 type Store interface {
 	Reader
 
