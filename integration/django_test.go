@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 // startDjango runs a real Django with its sessions in Redis, and returns its URL.
 func startDjango(t testing.TB, redisURL string) string {
 	t.Helper()
-	port := freePort(t)
+	port := freeport.Take(t)
 	// Debian's Python has Debian's Django; another Python in PATH would not.
 	cmd := exec.Command("/usr/bin/python3", "django/site.py", port, redisURL, t.TempDir())
 	out := new(logBuffer)

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 )
 
 // caddyBinary is the Caddy under test: $EDGE_AUTH_CADDY, or one built here.
@@ -75,7 +77,7 @@ func startGateway(t testing.TB, global, sites string, vars ...string) *gateway {
 func newGateway(t testing.TB, vars ...string) *gateway {
 	t.Helper()
 	dir := t.TempDir()
-	port, port2, admin := freePort(t), freePort(t), freePort(t)
+	port, port2, admin := freeport.Take(t), freeport.Take(t), freeport.Take(t)
 	return &gateway{
 		t: t, dir: dir, log: new(logBuffer),
 		url: "http://127.0.0.1:" + port, admin: "127.0.0.1:" + admin,
@@ -248,16 +250,6 @@ func (b *logBuffer) lines(text string) []string {
 		}
 	}
 	return found
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	return port
 }
 
 // eventually waits until a condition holds.

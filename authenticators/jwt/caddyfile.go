@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 )
@@ -90,18 +89,9 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 		a.RequireClaims = append(a.RequireClaims, RequiredClaim{Path: args[0], Values: args[1:]})
 		return nil
 	case "claim":
-		var claim identity.ClaimPath
-		if !d.AllArgs(&claim.Name, &claim.Path) {
-			return d.ArgErr()
-		}
-		a.Claims = append(a.Claims, claim)
-		return words.Wrap(d, claim.Check())
+		return authenticators.UnmarshalClaim(d, &a.Claims)
 	case "csrf":
-		if a.CSRF != nil {
-			return d.Err("csrf stands twice; once is enough")
-		}
-		a.CSRF = new(authenticators.CSRF)
-		return a.CSRF.UnmarshalCaddyfile(d)
+		return authenticators.UnmarshalCSRF(d, &a.CSRF)
 	}
 	return words.Wrap(d, words.Unknown("jwt option", d.Val(), options))
 }

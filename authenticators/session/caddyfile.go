@@ -4,7 +4,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
@@ -60,18 +59,9 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "touch":
 		return words.Duration(d, &a.Touch)
 	case "claim":
-		var claim identity.ClaimPath
-		if !d.AllArgs(&claim.Name, &claim.Path) {
-			return d.ArgErr()
-		}
-		a.Claims = append(a.Claims, claim)
-		return words.Wrap(d, claim.Check())
+		return authenticators.UnmarshalClaim(d, &a.Claims)
 	case "csrf":
-		if a.CSRF != nil {
-			return d.Err("csrf stands twice; once is enough")
-		}
-		a.CSRF = new(authenticators.CSRF)
-		return a.CSRF.UnmarshalCaddyfile(d)
+		return authenticators.UnmarshalCSRF(d, &a.CSRF)
 	case "secret":
 		return d.Err("session: neither our own sessions nor the presets of this release sign their cookies; remove 'secret'")
 	}

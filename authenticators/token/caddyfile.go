@@ -4,7 +4,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
@@ -53,18 +52,9 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "id_prefix":
 		return words.One(d, &a.IDPrefix)
 	case "claim":
-		var claim identity.ClaimPath
-		if !d.AllArgs(&claim.Name, &claim.Path) {
-			return d.ArgErr()
-		}
-		a.Claims = append(a.Claims, claim)
-		return words.Wrap(d, claim.Check())
+		return authenticators.UnmarshalClaim(d, &a.Claims)
 	case "csrf":
-		if a.CSRF != nil {
-			return d.Err("csrf stands twice; once is enough")
-		}
-		a.CSRF = new(authenticators.CSRF)
-		return a.CSRF.UnmarshalCaddyfile(d)
+		return authenticators.UnmarshalCSRF(d, &a.CSRF)
 	}
 	return words.Wrap(d, words.Unknown("token option", d.Val(), options))
 }

@@ -54,11 +54,11 @@ func packages(t *testing.T) []pkg {
 var layers = [][]string{
 	{"", "integration", "bench"},
 	{"issuer"},
-	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest"},
+	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest", "internal/redistest"},
 	{"authenticators", "authenticators/foreign", "internal/memstore"},
 	{"records", "keys"},
 	{"identity", "passwords", "store/redis", "store/embedded", "store/storetest"},
-	{"store", "internal/words", "internal/redistest", "internal/layout"},
+	{"store", "internal/words", "internal/freeport", "internal/layout"},
 }
 
 // layerOf returns the layer of a package, by its longest listed prefix.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 )
 
 // Server is a redis-server on a free port of the loopback address, which keeps
@@ -35,21 +37,13 @@ func Start(t testing.TB, args ...string) *Server {
 	t.Cleanup(s.Kill)
 	var err error
 	for range 5 { // another process may take a free port before the server does
-		s.Addr = freeAddr(t)
+		s.Addr = net.JoinHostPort("127.0.0.1", freeport.Take(t))
 		if err = s.launch(t); err == nil {
 			return s
 		}
 	}
 	require.NoError(t, err)
 	return nil
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // URL is the server's address as a client takes it.
