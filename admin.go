@@ -60,6 +60,8 @@ var adminRoutes = map[string]adminHandler{
 	"POST /edge_auth/sessions":               createSession,
 	"DELETE /edge_auth/sessions/{user}/{id}": endSession,
 	"POST /edge_auth/jwt":                    createJWT,
+	"POST /edge_auth/jwt/revoke":             revokeJWT,
+	"POST /edge_auth/users/{id}/logout":      logOutUser,
 }
 
 // problem is an error of the API that is the caller's to mend.

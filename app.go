@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -21,9 +20,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
-	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
-	"github.com/edgeauth/caddy-edgeauth/store/redis"
 )
 
 func init() {
@@ -62,6 +59,8 @@ type App struct {
 	// names may still grow while another server already serves.
 	names   atomic.Pointer[identity.Names]
 	servers map[*caddyhttp.Server]struct{}
+
+	idClaims []string // by which policies know the JWTs that were revoked
 
 	releases []func() error
 	started  context.Context //nolint:containedctx // bounds what Start leaves running
@@ -280,43 +279,6 @@ func (a *App) begin(r *http.Request, p *Policy) *state {
 	return s
 }
 
-// Store is where our own records live.
-func (a *App) Store() store.Store { return a.store }
-
-// foreignTimeout bounds calls to a Redis that only an authenticator names.
-const foreignTimeout = 250 * time.Millisecond
-
-// Foreign reads the keys of others in the Redis at url, or in that of the store.
-func (a *App) Foreign(url string) (store.Reader, error) {
-	from := a.store
-	if url != "" {
-		provider, err := redis.At(url, foreignTimeout)
-		if err != nil {
-			return nil, err
-		}
-		if from, err = a.openStore(provider); err != nil {
-			return nil, err
-		}
-	}
-	reader, ok := from.Handle.(store.ForeignReader)
-	if !ok {
-		return nil, errors.New("the records of another application are read from Redis: " +
-			"add 'redis <url>' here, or 'store redis <url>' to the global options")
-	}
-	return &watchedReader{Reader: reader.Foreign(), outage: from.outage}, nil
-}
-
-// SigningKeys are the keys that our own tokens are signed with.
-func (a *App) SigningKeys() *keys.Ring {
-	a.ring.wanted.Store(true)
-	return a.ring.Ring
-}
-
-// KeySet returns the live key set at url.
-func (a *App) KeySet(url string) (*keys.Remote, error) {
-	return pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
-}
-
 // readSecret resolves placeholders in text; where the outcome names a file it
 // gives the file's bytes.
 func readSecret(text string) ([]byte, error) {
@@ -331,8 +293,7 @@ func readSecret(text string) ([]byte, error) {
 }
 
 var (
-	_ caddy.App           = (*App)(nil)
-	_ caddy.Provisioner   = (*App)(nil)
-	_ caddy.CleanerUpper  = (*App)(nil)
-	_ authenticators.Host = (*App)(nil)
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
 )

@@ -40,9 +40,9 @@ func (p *Policy) unmarshalOption(d *caddyfile.Dispenser, known map[string]*Polic
 		}
 		p.use(other)
 	case "optional":
-		return flag(d, &p.Optional)
+		return words.Flag(d, &p.Optional)
 	case "keep_credentials":
-		return flag(d, &p.KeepCredentials)
+		return words.Flag(d, &p.KeepCredentials)
 	case "require":
 		return p.unmarshalRequire(d)
 	case "check_user":
@@ -138,17 +138,5 @@ func (p *Policy) unmarshalCheckUser(d *caddyfile.Dispenser) error {
 	default:
 		return d.Errf("check_user %s; only 'strict' may follow", args[0])
 	}
-	return nil
-}
-
-// flag reads an option without arguments.
-func flag(d *caddyfile.Dispenser, to *bool) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	if *to {
-		return d.Errf("%s stands twice; once is enough", d.Val())
-	}
-	*to = true
 	return nil
 }

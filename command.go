@@ -75,6 +75,16 @@ func userCommand() *cobra.Command {
 				return call(cmd, http.MethodDelete, "/users/"+url.PathEscape(args[0]), nil,
 					func(any) string { return "removed user " + args[0] })
 			},
+		},
+		&cobra.Command{
+			Use: "logout <name>", Short: "Ends all logins of a user so far", Args: cobra.ExactArgs(1),
+			Long: `Ends all logins of a user so far: own sessions, and what was issued before now
+wherever a policy says check_revoked or check_user. The user may also be one of
+another application or issuer, by the id that upstreams see.`,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodPost, "/users/"+url.PathEscape(args[0])+"/logout", nil,
+					func(any) string { return "logged out " + args[0] })
+			},
 		})
 }
 
@@ -134,11 +144,6 @@ func sessionCommand() *cobra.Command {
 		})
 }
 
-func jwtCommand() *cobra.Command {
-	return group("jwt", "Makes JWTs",
-		lifetimeCommand("create <user>", "Signs an access token with the gateway's own key and shows it", "/jwt", "jwt"))
-}
-
 func lifetimeCommand(use, short, path, show string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
@@ -187,12 +192,17 @@ func readPassword(stdin io.Reader) (string, error) {
 	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return askPassword(int(file.Fd()))
 	}
+	return firstLine(stdin, "password")
+}
+
+// firstLine reads what is piped in.
+func firstLine(stdin io.Reader, what string) (string, error) {
 	line, err := bufio.NewReader(stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("reading the password: %w", err)
+		return "", fmt.Errorf("reading the %s: %w", what, err)
 	}
 	if line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"); line == "" {
-		return "", errors.New("no password on standard input")
+		return "", fmt.Errorf("no %s on standard input", what)
 	}
 	return line, nil
 }

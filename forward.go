@@ -99,6 +99,7 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 		case authenticators.InCookie:
 			s.remember(r.Header, "Cookie")
 			authenticators.RemoveCookie(r, c.Name)
+		case authenticators.InQuery: // not there any more
 		}
 	}
 	if p.scheme {

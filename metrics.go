@@ -37,9 +37,11 @@ type metrics struct {
 type outcomeCounters map[string]prometheus.Counter
 
 func newMetrics(ctx caddy.Context) (*metrics, error) {
-	var already prometheus.AlreadyRegisteredError
-	if err := ctx.GetMetricsRegistry().Register(requests); err != nil && !errors.As(err, &already) {
-		return nil, err
+	for _, collector := range []prometheus.Collector{requests, keySets{}} {
+		var already prometheus.AlreadyRegisteredError
+		if err := ctx.GetMetricsRegistry().Register(collector); err != nil && !errors.As(err, &already) {
+			return nil, err
+		}
 	}
 	return &metrics{counters: make(map[*Policy]map[string]outcomeCounters)}, nil
 }

@@ -84,9 +84,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.Policy != nil && h.server != nil && h.server.Logs != nil {
-		for _, header := range h.Policy.credentialHeaders() {
+		for _, d := range h.Policy.descriptions() {
+			if d.Header == "" {
+				continue
+			}
 			h.logger.Warn("a credential comes in a header that Caddy's access log shows: filter it, as the guide says under Logs",
-				zap.String("header", header), zap.String("policy", h.Policy.name))
+				zap.String("header", d.Header), zap.String("policy", h.Policy.name))
 		}
 	}
 	return nil
@@ -105,6 +108,9 @@ func (h *Handler) check() error {
 
 // ServeHTTP takes a request its way: strip, authenticate, authorise, forward.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.Policy != nil && h.Policy.withoutQueryCredential(w, r) {
+		return nil
+	}
 	state := h.app.begin(r, h.Policy)
 
 	guarded, err := h.guards(r)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -14,7 +14,6 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 // Policy says who may pass and what the upstream is told about them.
@@ -64,6 +63,7 @@ type Policy struct {
 	members []member
 	scheme  bool // an authenticator reads the Authorization header
 	keep    identity.Names
+	query   []string // parameters that carry credentials
 	preset  identity.Preset
 	app     *App
 	logger  *zap.Logger
@@ -104,11 +104,23 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		}
 		id := guest.(caddy.Module).CaddyModule().ID
 		p.members = append(p.members, member{Authenticator: a, name: id.Name(), config: configs[i]})
-		if w, ok := guest.(authenticators.Warner); ok {
+	}
+	if err := p.shareSchemes(); err != nil {
+		return err
+	}
+	for _, d := range p.descriptions() {
+		if d.Query != "" {
+			p.query = append(p.query, d.Query)
+		}
+		if d.IDClaim != "" && !slices.Contains(app.idClaims, d.IDClaim) {
+			app.idClaims = append(app.idClaims, d.IDClaim)
+		}
+	}
+	for _, m := range p.members {
+		if w, ok := m.Authenticator.(authenticators.Warner); ok {
 			w.Warn(p.logger)
 		}
 	}
-	p.shareSchemes()
 	p.warnOfMixedIDs()
 	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
 	p.keep = identity.NewNames(p.KeepHeader...)
@@ -120,25 +132,39 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 	return nil
 }
 
-// shareSchemes tells authenticators that read the same scheme of each other.
-func (p *Policy) shareSchemes() {
-	users := make(map[string][]authenticators.SchemeSharer)
+// shareSchemes tells authenticators that read one scheme of each other.
+func (p *Policy) shareSchemes() error {
+	sharing := make(map[string]authenticators.Sharing)
+	configs := make(map[string]string)
 	for _, m := range p.members {
 		if c, ok := m.Authenticator.(authenticators.Challenger); ok && c.Challenge() != "" {
 			p.scheme = true
 		}
-		if s, ok := m.Authenticator.(authenticators.SchemeSharer); ok && s.SharedScheme() != "" {
-			users[s.SharedScheme()] = append(users[s.SharedScheme()], s)
-		}
-	}
-	for _, sharers := range users {
-		if len(sharers) < 2 {
+		s, ok := m.Authenticator.(authenticators.SchemeSharer)
+		if !ok {
 			continue
 		}
-		for _, s := range sharers {
-			s.ShareScheme()
+		for _, scheme := range s.SharedSchemes() {
+			sharing[scheme] = append(sharing[scheme], s)
+			configs[scheme] += m.config
 		}
 	}
+	for i := range p.members {
+		m := &p.members[i]
+		s, ok := m.Authenticator.(authenticators.SchemeSharer)
+		if !ok {
+			continue
+		}
+		for _, scheme := range s.SharedSchemes() {
+			if len(sharing[scheme]) > 1 {
+				if err := s.ShareScheme(scheme, sharing[scheme]); err != nil {
+					return err
+				}
+				m.config += configs[scheme] // whom it shares with decides what it takes
+			}
+		}
+	}
+	return nil
 }
 
 // warnOfMixedIDs tells of two kinds of ids in one space: an own user could
@@ -162,15 +188,15 @@ func (p *Policy) warnOfMixedIDs() {
 	}
 }
 
-// credentialHeaders lists the headers of their own that authenticators read.
-func (p *Policy) credentialHeaders() []string {
-	var names []string
+// descriptions are what the authenticators say of themselves.
+func (p *Policy) descriptions() []authenticators.Description {
+	var list []authenticators.Description
 	for _, m := range p.members {
-		if d, ok := m.Authenticator.(authenticators.Describer); ok && d.Describe().Header != "" {
-			names = append(names, d.Describe().Header)
+		if d, ok := m.Authenticator.(authenticators.Describer); ok {
+			list = append(list, d.Describe())
 		}
 	}
-	return names
+	return list
 }
 
 // headers lists the names that the policy may set.
@@ -183,58 +209,7 @@ func (p *Policy) headers() []string {
 	return names
 }
 
-// check refuses a policy that can't be meant.
-func (p *Policy) check() error {
-	if len(p.AuthenticatorsRaw) == 0 {
-		return errors.New("policy without authenticators: name at least one of " +
-			strings.Join(guestNames(authenticators.Namespace), ", ") + "; or 'off', which authenticates nobody")
-	}
-	if p.Optional && len(p.Require) > 0 {
-		return errors.New("'optional' lets everybody pass, so 'require' beside it would not hold; leave one of them out")
-	}
-	for _, rule := range p.Require {
-		if err := rule.check(); err != nil {
-			return err
-		}
-	}
-	switch p.CheckUser {
-	case "", checkUserOn, checkUserStrict:
-	default:
-		return fmt.Errorf("check_user '%s'; only 'strict' may follow", p.CheckUser)
-	}
-	if err := p.checkHeaders(); err != nil {
-		return err
-	}
-	return checkLoginURL(p.LoginURL)
-}
-
-func (p *Policy) checkHeaders() error {
-	if _, ok := identity.PresetNamed(p.IdentityHeaders); !ok {
-		return fmt.Errorf("identity_headers: %w", words.Unknown("preset", p.IdentityHeaders, identity.PresetNames()))
-	}
-	for _, h := range p.IdentityHeader {
-		if err := h.check(); err != nil {
-			return err
-		}
-	}
-	set := identity.NewNames(p.headers()...)
-	if len(p.headers()) > set.Len() {
-		return errors.New("two identity headers of one name; each can carry one value")
-	}
-	for _, name := range p.KeepHeader {
-		if set.Has(name) {
-			return fmt.Errorf("keep_header %s: this policy sets that header itself, so the client's can't be kept", name)
-		}
-	}
-	for _, name := range p.AllowTrailer {
-		if identity.CheckName(name) != nil || set.Has(name) {
-			return fmt.Errorf("allow_trailer %s: not a name that a trailer may have", name)
-		}
-	}
-	return nil
-}
-
-// Result is who was authenticated, and by what.
+// result is who was authenticated, and by what.
 type result struct {
 	who        *identity.Identity
 	credential authenticators.Credential

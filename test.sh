@@ -7,7 +7,21 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-step() { printf '\n== %s\n' "$*"; }
+current=
+step() {
+	current=$*
+	printf '\n== %s\n' "$*"
+}
+
+# finish says in the last line what failed, since its output may be long.
+scratch=
+finish() {
+	local status=$?
+	[ -z "$scratch" ] || rm -rf "$scratch"
+	[ $status -eq 0 ] || [ -z "$current" ] || printf '\n== FAILED: %s\n' "$current" >&2
+}
+trap finish EXIT
+
 tool() { go tool -modfile=tools/go.mod "$@"; }
 
 # install makes sure of Debian packages: pairs of a file that shows that a
@@ -21,7 +35,7 @@ install() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	local sudo=
 	[ "$(id -u)" = 0 ] || sudo=sudo
-	if ! command -v apt-get >/dev/null; then
+	if ! command -v apt-get >/dev/null || { [ -n "$sudo" ] && ! command -v sudo >/dev/null; }; then
 		echo "test.sh: please install ${missing[*]}" >&2
 		exit 1
 	fi
@@ -77,7 +91,7 @@ fuzz() {
 	step "fuzz targets, ${FUZZTIME:=10s} each"
 	local package target
 	for package in $(go list ./...); do
-		for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "$package") /dev/null | sed 's/func //'); do
+		for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "$package") /dev/null | sed 's/func //'); do
 			fuzz_one "$package" "$target"
 		done
 	done
@@ -107,11 +121,9 @@ integration() {
 		/usr/lib/python3/dist-packages/django_redis python3-django-redis \
 		/usr/lib/python3/dist-packages/redis python3-redis curl curl
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
-		local dir
-		dir=$(mktemp -d)
-		trap "rm -rf '$dir'" EXIT
-		OUTPUT=$dir/caddy ./xcaddy.sh
-		export EDGE_AUTH_CADDY=$dir/caddy
+		scratch=$(mktemp -d)
+		OUTPUT=$scratch/caddy ./xcaddy.sh
+		export EDGE_AUTH_CADDY=$scratch/caddy
 	fi
 	go test -count=1 ./integration/...
 }

@@ -25,6 +25,13 @@ const djangoHash = "_auth_user_hash"
 // checkUser looks up whether the caller is still welcome. A credential says who
 // logged in, not whether that user has been disabled since.
 func (p *Policy) checkUser(ctx context.Context, res *result) error {
+	revoked, err := records.LoginRevoked(ctx, p.app.Store(), res.who.ID, res.who.AuthTime)
+	if err != nil {
+		return fmt.Errorf("looking for a revocation: %w", err)
+	}
+	if revoked {
+		return inactive(errors.New("logged in before all logins were revoked"))
+	}
 	user, err := records.GetUser(ctx, p.app.Store(), res.who.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		if p.CheckUser == checkUserStrict {

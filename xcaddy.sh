@@ -13,28 +13,36 @@ usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 output=${OUTPUT:-$root/caddy}
+[[ $output = /* ]] || output=$PWD/$output
 module=github.com/edgeauth/caddy-edgeauth
 xcaddy=github.com/caddyserver/xcaddy/cmd/xcaddy@v0.4.5
 
+die() {
+	echo "xcaddy.sh: $*" >&2
+	exit 1
+}
+
 require_go() {
-	command -v go >/dev/null || { echo "xcaddy.sh: Go is needed: https://go.dev/doc/install" >&2; exit 1; }
-	command -v git >/dev/null || { echo "xcaddy.sh: git is needed" >&2; exit 1; }
+	command -v go >/dev/null || die "Go is needed: https://go.dev/doc/install"
+	command -v git >/dev/null || die "git is needed"
+	local need have
+	need=go$(sed -n 's/^go //p' "$root/go.mod")
+	# In this folder: Go from 1.21 on fetches the version that go.mod asks for,
+	# unless it is told not to.
+	have=$(cd "$root" && go env GOVERSION 2>/dev/null) || have=$(cd / && go env GOVERSION)
+	printf '%s\n' "$need" "${have#devel }" | sort -VC || die "$need or newer is needed, this is $have: https://go.dev/doc/install"
 }
 
 build() {
 	require_go
 	local version log
-	version=$(cd "$root" && go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
-	log=$(mktemp)
+	# GOFLAGS of the caller may be meant for another module, as -mod=vendor is.
+	version=$(cd "$root" && GOFLAGS=-mod=readonly go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 	# The version stands for the folder: without one Go would ask the network for it.
-	# In a folder of its own: xcaddy takes a go.mod where it runs for its own.
-	if ! (cd "$(dirname "$log")" && GOFLAGS=-mod=mod go run "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$output" "$@") >"$log" 2>&1; then
-		cat "$log" >&2
-		rm -f "$log"
-		echo "xcaddy.sh: the build failed" >&2
-		exit 1
-	fi
-	rm -f "$log"
+	log=$(GOFLAGS=-mod=mod go run "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$output" "$@" 2>&1) || {
+		printf '%s\n' "$log" >&2
+		die "the build failed"
+	}
 	echo "built $output" >&2
 }
 

@@ -44,18 +44,6 @@ type Challenger interface {
 	Challenge() string
 }
 
-// SchemeSharer is an authenticator of a scheme that another one in the same
-// policy may also use, as opaque tokens and JWTs both travel as Bearer.
-type SchemeSharer interface {
-	// SharedScheme is the header and scheme it reads that another may read too,
-	// such as "authorization bearer", in lower case. Empty: none.
-	SharedScheme() string
-
-	// ShareScheme tells it that it is not alone. From then on a value of
-	// another shape is absent to it, not rejected.
-	ShareScheme()
-}
-
 // CookieGuard is an authenticator whose credential may be a cookie, which a
 // browser sends along with any site's requests.
 type CookieGuard interface {
@@ -83,6 +71,13 @@ type Description struct {
 	// Header is the one of its own that carries the credential, which Caddy's
 	// logs would show; empty: none, or Authorization.
 	Header string
+
+	// Query is the query parameter that carries the credential; empty: none.
+	Query string
+
+	// IDClaim is the claim that names a credential in revocations; empty: it asks
+	// for none.
+	IDClaim string
 }
 
 // Place is where in a request a credential stood.
@@ -92,6 +87,7 @@ type Place int
 const (
 	InHeader Place = iota
 	InCookie
+	InQuery
 )
 
 // Credential is what a request carries to prove who sent it.

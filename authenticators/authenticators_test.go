@@ -46,7 +46,8 @@ func TestCredentialInAHeader(t *testing.T) {
 	}{
 		"good":             {[]string{"Token abc"}, "abc", nil},
 		"any case":         {[]string{"tOKEN abc"}, "abc", nil},
-		"blanks":           {[]string{"  Token \t abc  "}, "abc", nil},
+		"blanks":           {[]string{"  Token   abc  "}, "abc", nil},
+		"tab":              {[]string{"Token \tabc"}, "", ErrCharacters},
 		"missing":          {nil, "", ErrNoCredential},
 		"empty":            {[]string{""}, "", ErrNoCredential},
 		"another scheme":   {[]string{"Bearer abc"}, "", ErrNoCredential},

@@ -15,6 +15,16 @@ var ErrAmbiguous = fmt.Errorf("%w: two cookies of one name with different values
 // (http.Request.Cookie drops values that all of them keep.)
 // ErrNoCredential: there is none, or it is empty. ErrAmbiguous: there are two.
 func FromCookie(r *http.Request, name string) (Secret, error) {
+	return fromCookie(r, name, trim)
+}
+
+// FromCookieExact is FromCookie for values that have one spelling: blanks around
+// one are part of it.
+func FromCookieExact(r *http.Request, name string) (Secret, error) {
+	return fromCookie(r, name, func(value string) string { return value })
+}
+
+func fromCookie(r *http.Request, name string, tidy func(string) string) (Secret, error) {
 	var found string
 	var seen bool
 	for _, line := range r.Header["Cookie"] {
@@ -25,7 +35,7 @@ func FromCookie(r *http.Request, name string) (Secret, error) {
 			if !ok || strings.Trim(key, " \t") != name {
 				continue
 			}
-			value = strings.Trim(value, " \t")
+			value = tidy(value)
 			if seen && value != found {
 				return "", ErrAmbiguous
 			}

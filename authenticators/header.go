@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// What can be wrong with a header that carries a credential.
+// What can be wrong with a header or parameter that carries a credential.
 var (
 	ErrTwoHeaders = errors.New("the header was sent twice")
 	ErrNoValue    = errors.New("no value after the scheme")
 	ErrSpaces     = errors.New("more than one value after the scheme")
 	ErrCharacters = errors.New("characters that are no printable ASCII")
+	ErrTwoValues  = errors.New("the query parameter was sent twice")
 )
 
 // FromHeader reads the value that follows a scheme in a header. Schemes are
@@ -29,26 +30,44 @@ func FromHeader(r *http.Request, header, scheme string) (Secret, error) {
 	if len(values) > 1 {
 		return "", ErrTwoHeaders
 	}
-	// Blanks and tabs only: strings.Fields would also split at Unicode spaces.
-	words := strings.FieldsFunc(values[0], func(c rune) bool { return c == ' ' || c == '\t' })
+	value := trim(values[0])
 	if scheme != "" {
-		if len(words) == 0 || !strings.EqualFold(words[0], scheme) {
+		word, rest := cutWord(value)
+		if !strings.EqualFold(word, scheme) {
 			return "", ErrNoCredential
 		}
-		words = words[1:]
+		if value = rest; value == "" {
+			return "", ErrNoValue
+		}
 	}
-	switch {
-	case len(words) == 0 && scheme == "":
+	if value == "" {
 		return "", ErrNoCredential
-	case len(words) == 0:
-		return "", ErrNoValue
-	case len(words) > 1:
+	}
+	if _, rest := cutWord(value); rest != "" {
 		return "", ErrSpaces
 	}
-	if strings.ContainsFunc(words[0], func(c rune) bool { return c <= ' ' || c > '~' }) {
+	if strings.Contains(values[0], "\t") { // blanks separate, and nothing else (RFC 9110, section 11.4)
 		return "", ErrCharacters
 	}
-	return Secret(words[0]), nil
+	for i := range len(value) {
+		if value[i] <= ' ' || value[i] > '~' {
+			return "", ErrCharacters
+		}
+	}
+	return Secret(value), nil
+}
+
+// blanks are what separates words: not Unicode's spaces.
+const blanks = " \t"
+
+func trim(text string) string { return strings.Trim(text, blanks) }
+
+// cutWord takes the first word off a trimmed text.
+func cutWord(text string) (word, rest string) {
+	if end := strings.IndexAny(text, blanks); end >= 0 {
+		return text[:end], trim(text[end:])
+	}
+	return text, ""
 }
 
 // LooksLikeJWT reports whether a value has the shape of a JWT rather than of

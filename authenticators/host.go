@@ -28,6 +28,11 @@ type Host interface {
 	// KeySet returns the live key set at url, which is shared by all that ask
 	// for it and lives on across reloads.
 	KeySet(url string) (*keys.Remote, error)
+
+	// Pooled returns what is kept under key, and makes it the first time. All
+	// that ask for it share it, and it lives on across reloads until nobody's
+	// config needs it; then its Destruct is called.
+	Pooled(key string, make func() (caddy.Destructor, error)) (caddy.Destructor, error)
 }
 
 type hostKey struct{}

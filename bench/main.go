@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -45,6 +46,7 @@ type benchCase struct {
 	path   string
 	header string // of a good credential; empty: none
 	bad    string // of one that must be refused
+	script string // for wrk, which sends other headers each time; empty: none
 
 	requests []float64 // a second, by round
 	cpu      []float64 // microseconds of the gateway a request, by round
@@ -77,7 +79,17 @@ http://%[1]s {
 	}
 	handle /jwt-eddsa {
 		edge_auth {
-			jwt
+			jwt {
+				key EdDSA %[6]s
+			}
+		}
+		reverse_proxy %[4]s
+	}
+	handle /jwt-hs256 {
+		edge_auth {
+			jwt {
+				key HS256 %[5]s
+			}
 		}
 		reverse_proxy %[4]s
 	}
@@ -113,8 +125,14 @@ func run(ctx context.Context, rounds int, slice time.Duration) error {
 		return err
 	}
 	defer stopRedis()
+	hs256Key := rand.Text() + rand.Text() // 52 characters: HS256 wants 32 bytes at least
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, fmt.Appendf(nil, site, addr, admin, redisAddr, upstream.Addr), 0o600); err != nil {
+	edKey := filepath.Join(dir, "eddsa.pem")
+	ed, err := edDSA(edKey)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(config, fmt.Appendf(nil, site, addr, admin, redisAddr, upstream.Addr, hs256Key, edKey), 0o600); err != nil {
 		return err
 	}
 	stopCaddy, pid, err := start(dir, os.Getenv("EDGE_AUTH_CADDY"), "run", "--config", config, "--adapter", "caddyfile")
@@ -124,12 +142,20 @@ func run(ctx context.Context, rounds int, slice time.Duration) error {
 	defer stopCaddy()
 	for _, address := range []string{redisAddr, addr, admin} {
 		if err := waitFor(ctx, address); err != nil {
-			return err
+			said, _ := os.ReadFile(filepath.Join(dir, "log"))
+			return fmt.Errorf("%w\n%s", err, said)
 		}
 	}
 	cases, err := makeCases(ctx, "http://"+admin+"/edge_auth")
 	if err != nil {
 		return err
+	}
+	for _, signer := range []jwtSigner{ed, hs256(hs256Key)} {
+		more, err := jwtCases(signer, dir)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, more...)
 	}
 	for _, c := range cases {
 		if err := c.check("http://" + addr); err != nil {
@@ -154,7 +180,6 @@ func makeCases(ctx context.Context, api string) ([]*benchCase, error) {
 		{"/users", `{"id":"alice","password":"` + password + `","groups":["staff"]}`, "id"},
 		{"/tokens", `{"user":"alice","ttl":"1h"}`, "token"},
 		{"/sessions", `{"user":"alice","lifetime":"1h"}`, "session"},
-		{"/jwt", `{"user":"alice","lifetime":"1h"}`, "jwt"},
 	} {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, api+call.path, strings.NewReader(call.body))
 		if err != nil {
@@ -183,8 +208,21 @@ func makeCases(ctx context.Context, api string) ([]*benchCase, error) {
 		{name: "edge_auth off (strips only)", path: "/off"},
 		{name: "token, Redis each time", path: "/token", header: "Authorization: Token " + secrets["token"], bad: "Authorization: Token x"},
 		{name: "session, Redis each time", path: "/session", header: "Cookie: __Host-edge_auth=" + secrets["session"], bad: "Cookie: __Host-edge_auth=x"},
-		{name: "jwt EdDSA, checked each time", path: "/jwt-eddsa", header: "Authorization: Bearer " + secrets["jwt"], bad: "Authorization: Bearer " + secrets["jwt"] + "x"},
 		{name: "basic, users in Redis", path: "/basic", header: "Authorization: " + basic.Header.Get("Authorization"), bad: "Authorization: Basic eDp4"},
+	}, nil
+}
+
+// jwtCases are one token sent again and again, which is remembered, and a new
+// one each time.
+func jwtCases(signer jwtSigner, dir string) ([]*benchCase, error) {
+	script, err := signer.rotating(dir, "alice")
+	if err != nil {
+		return nil, err
+	}
+	path, good := "/jwt-"+strings.ToLower(signer.alg), "Authorization: Bearer "+signer.token("alice", 0)
+	return []*benchCase{
+		{name: "jwt " + signer.alg + ", seen before", path: path, header: good, bad: good + "x"},
+		{name: "jwt " + signer.alg + ", each new", path: path, header: good, bad: good + "x", script: script},
 	}, nil
 }
 
@@ -224,7 +262,10 @@ func (c *benchCase) check(base string) error {
 // load lets wrk ask for a slice of time.
 func (c *benchCase) load(ctx context.Context, base string, pid int, slice time.Duration) error {
 	args := []string{"-t1", "-c32", "-d" + strconv.Itoa(max(1, int(slice.Seconds()))) + "s", "--latency"}
-	if c.header != "" {
+	switch {
+	case c.script != "":
+		args = append(args, "-s", c.script)
+	case c.header != "":
 		args = append(args, "-H", c.header)
 	}
 	before, err := cpuOf(pid)
@@ -335,10 +376,17 @@ func startUpstream() (*http.Server, error) {
 	return server, nil
 }
 
-// start runs a program and returns what ends it.
+// start runs a program, whose output goes into a log in dir, and returns what
+// ends it.
 func start(dir, name string, args ...string) (func(), int, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer log.Close() // the program has its own
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, 0, err
 	}

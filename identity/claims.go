@@ -1,77 +1,61 @@
 package identity
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"unicode/utf8"
 )
 
 // maxDepth bounds how deep claims may nest.
 const maxDepth = 64
 
-// ParseClaims reads a JSON object as data that somebody else chose. Names are
-// exact, and a repeated one is refused (RFC 7519, section 4): encoding/json
-// would take "EXP" for exp, and the last of two. Numbers become json.Number,
-// so that none loses digits. What follows the object is an error.
+// ParseClaims reads a JSON object (RFC 8259) as data that somebody else chose.
+// Names are exact, and a repeated one is refused (RFC 7519, section 4):
+// encoding/json would take "EXP" for exp, and the last of two. Numbers become
+// json.Number, so that none loses digits. What follows the object is an error.
+//
+// Errors hold nothing of the data.
 func ParseClaims(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
-	if !json.Valid(data) {
-		return nil, errors.New("not JSON")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
-	return parseObject(d, 1)
-}
-
-func parseObject(d *json.Decoder, depth int) (map[string]any, error) {
-	object := make(map[string]any)
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		key, _ := name.(string)
-		if _, twice := object[key]; twice {
-			return nil, errors.New("a member stands twice") // which one is content, and not for a log
-		}
-		if object[key], err = parseValue(d, depth); err != nil {
-			return nil, err
-		}
-	}
-	_, err := d.Token() // the closing brace
-	return object, err
-}
-
-func parseValue(d *json.Decoder, depth int) (any, error) {
-	token, err := d.Token()
+	r := jsonReader{text: string(data)}
+	value, err := r.value(0)
 	if err != nil {
 		return nil, err
 	}
-	delim, nested := token.(json.Delim)
-	if !nested {
-		return token, nil
+	if r.space(); r.at < len(r.text) {
+		return nil, errNotJSON
 	}
-	if depth >= maxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
+	claims, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a JSON object")
 	}
-	if delim == '{' {
-		return parseObject(d, depth+1)
+	return claims, nil
+}
+
+// PeekText returns a text of a JSON object that ParseClaims has not seen yet;
+// empty if there is none by that name, or what stands before it can't be read.
+func PeekText(data []byte, name string) string {
+	r := jsonReader{text: string(data)}
+	if r.next() != '{' {
+		return ""
 	}
-	list := []any{}
-	for d.More() {
-		item, err := parseValue(d, depth+1)
-		if err != nil {
-			return nil, err
+	for c := r.next(); c == '"'; c = r.next() {
+		member, err := r.string()
+		if err != nil || r.next() != ':' {
+			return ""
 		}
-		list = append(list, item)
+		if member == name {
+			value, _ := r.value(1)
+			text, _ := value.(string)
+			return text
+		}
+		if r.pass() != nil {
+			return ""
+		}
+		if r.next() != ',' {
+			return ""
+		}
 	}
-	_, err = d.Token() // the closing bracket
-	return list, err
+	return ""
 }

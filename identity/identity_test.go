@@ -196,3 +196,14 @@ func FuzzJoinListNeverMakesTwoOfOne(f *testing.F) {
 		}
 	})
 }
+
+func TestPeekingFindsWhatParsingWould(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"iss":"a"}`: "a", "\t{ \"x\" : [1,{\"iss\":\"no\"},\"]\"] , \"iss\" : \"b\" }": "b", `{"iss":"a","iss":"b"}`: "a", `{"\u0069ss":"a"}`: "a",
+		`{"ISS":"a"}`: "", `{"iss":1}`: "", `{"iss":["a"]}`: "", `{"x":"\"iss\":\"no\"","iss":"c"}`: "c", `{"x":-1.5e3,"y":null,"z":true,"iss":"d"}`: "d",
+		``: "", `{`: "", `[]`: "", `"iss"`: "", `{"iss"`: "", `{"iss":`: "", `{"x":{"iss":"no"}`: "", `{"x":]]]]}`: "", `{1:2,"iss":"a"}`: "",
+	} {
+		assert.Equal(t, want, PeekText([]byte(text), "iss"), text)
+	}
+}

@@ -64,8 +64,8 @@ func (m *Mapping) Identify(claims map[string]any) (*Identity, error) {
 		return nil, fmt.Errorf("%w at '%s'", ErrNoUser, strings.Join(m.user, "."))
 	}
 	id, ok := Text(value)
-	if !ok || id == "" || !ValidID(m.prefix+id) {
-		return nil, fmt.Errorf("%w at '%s': not a text or whole number that can be one", ErrNoUser, strings.Join(m.user, "."))
+	if _, text := value.(string); !ok || id == "" || !text && id[0] == '-' || !ValidID(m.prefix+id) {
+		return nil, fmt.Errorf("%w at '%s': not a text or a whole number from 0 on that can be one", ErrNoUser, strings.Join(m.user, "."))
 	}
 	who := &Identity{ID: m.prefix + id, Claims: claims}
 	m.fill(who, claims)

@@ -154,6 +154,17 @@ func (g *gateway) edgeAuth(stdin string, args ...string) string {
 	return out
 }
 
+// metrics returns what the admin API shows of them.
+func (g *gateway) metrics() string {
+	g.t.Helper()
+	resp, err := client.Get("http://" + g.admin + "/metrics")
+	require.NoError(g.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(g.t, err)
+	return string(text)
+}
+
 // reload loads another Caddyfile into the running Caddy.
 func (g *gateway) reload(config string) error {
 	_, err := g.command("", "reload", "--config", config, "--adapter", "caddyfile", "--address", g.admin)

@@ -32,6 +32,7 @@ func DiscoveryURL(issuer string) string { return issuer + discoveryPath }
 // source is where a remote set comes from.
 type source struct {
 	url     string
+	host    string // in url
 	client  *http.Client
 	timeout time.Duration // of a fetch in all
 }
@@ -41,17 +42,19 @@ type fetched struct {
 	Loaded
 
 	lifetime time.Duration
+	host     string // where it came from
 }
 
 func newSource(address string) (source, error) {
 	if err := CheckURL(address); err != nil {
 		return source{}, err
 	}
+	host := hostOf(address)
 	// A transport of our own: few connections, and each phase bounded.
 	client := &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			DialContext:            dialer{host}.DialContext,
 			TLSHandshakeTimeout:    fetchTimeout,
 			ResponseHeaderTimeout:  fetchTimeout,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -67,7 +70,7 @@ func newSource(address string) (source, error) {
 			return nil
 		},
 	}
-	return source{url: address, client: client, timeout: fetchTimeout}, nil
+	return source{url: address, host: host, client: client, timeout: fetchTimeout}, nil
 }
 
 // CheckURL says what is wrong with the address of a key set, if anything.
@@ -105,7 +108,16 @@ func (s source) fetch(ctx context.Context) (fetched, error) {
 		return fetched{}, err
 	}
 	loaded, err := parseSet(data, "", false)
-	return fetched{loaded, lifetime}, err
+	return fetched{loaded, lifetime, hostOf(address)}, err
+}
+
+// hostOf is the host of an address that was checked.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // discover reads where an issuer's keys are (OpenID Connect Discovery 1.0,
@@ -126,6 +138,9 @@ func (s source) discover(ctx context.Context, issuer string) (string, error) {
 	address, _ := document["jwks_uri"].(string)
 	if err := CheckURL(address); err != nil {
 		return "", fmt.Errorf("jwks_uri of the OpenID configuration: %w", err)
+	}
+	if host := hostOf(address); isLoopback(host) && !isLoopback(s.host) {
+		return "", fmt.Errorf("jwks_uri of the OpenID configuration: %s is this machine, and the issuer is another", host)
 	}
 	return address, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +35,7 @@ type File struct {
 type fileState struct {
 	modified time.Time
 	size     int64
+	open     bool // everybody may read it
 }
 
 // OpenFile reads a key file. parse is how its bytes become keys.
@@ -45,7 +48,7 @@ func OpenFile(path string, parse func(data []byte) (Loaded, error), logger *zap.
 		}
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
-	f.warn(loaded)
+	f.warn(state, loaded)
 	f.keys, f.seen, f.checked = loaded.Keys, state, f.now()
 	return f, nil
 }
@@ -68,10 +71,15 @@ func stateOf(path string) (fileState, error) {
 	if err != nil {
 		return fileState{}, err
 	}
-	return fileState{info.ModTime(), info.Size()}, nil
+	// Windows keeps who may read a file elsewhere.
+	open := runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0
+	return fileState{info.ModTime(), info.Size(), open}, nil
 }
 
-func (f *File) warn(loaded Loaded) {
+func (f *File) warn(state fileState, loaded Loaded) {
+	if state.open && slices.ContainsFunc(loaded.Keys, (*Key).Secret) {
+		f.logger.Warn("file with a secret can be read by everybody on this machine, who can then sign tokens: chmod o-r", zap.String("file", f.path))
+	}
 	for _, skipped := range loaded.Skipped {
 		f.logger.Warn("key of a file is not used", zap.String("file", f.path), zap.Error(skipped))
 	}
@@ -81,6 +89,9 @@ func (f *File) warn(loaded Loaded) {
 func (f *File) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 	return Static(f.Keys()).Find(ctx, kid, alg)
 }
+
+// Holds reports whether key is one of those that the file has now.
+func (f *File) Holds(key *Key) bool { return Static(f.Keys()).Holds(key) }
 
 // Keys returns the keys as the file has them now, or as it last had them.
 func (f *File) Keys() []*Key {
@@ -103,8 +114,8 @@ func (f *File) Keys() []*Key {
 		f.logger.Error("key file changed and can't be read: the keys stay as they were", zap.String("file", f.path), zap.Error(err))
 		return f.keys
 	}
-	f.warn(loaded)
-	f.keys = loaded.Keys
+	f.warn(state, loaded)
+	f.keys = kept(f.keys, loaded.Keys)
 	f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	return f.keys
 }

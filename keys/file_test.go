@@ -1,8 +1,11 @@
 package keys
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +62,77 @@ func TestChangedKeyFileIsReadAnew(t *testing.T) {
 	write(asSet(asJWK(&p256().PublicKey, `"kid":"c"`)))
 	later()
 	assert.True(t, has("c"), "the file is back")
+}
+
+// fileOf opens a key file that is in the test's hands, with its clock.
+func fileOf(t *testing.T, text string, mode os.FileMode, parse func([]byte) (Loaded, error)) (file *File, replace func(text string), logs *observer.ObservedLogs) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	now := time.Now()
+	replace = func(text string) {
+		// As an editor does, or what mounts secrets: another file takes its place.
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), mode))
+		now = now.Add(time.Minute)
+		require.NoError(t, os.Chmod(path+".new", mode)) // whatever the umask
+		require.NoError(t, os.Chtimes(path+".new", now, now))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	replace(text)
+	link := path + ".link"
+	require.NoError(t, os.Symlink(path, link))
+	core, logs := observer.New(zapcore.InfoLevel)
+	file, err := OpenFile(link, parse, zap.New(core))
+	require.NoError(t, err)
+	file.now = func() time.Time { return now }
+	return file, replace, logs
+}
+
+func TestKeyOfAFileHoldsWhileItStandsThere(t *testing.T) {
+	t.Parallel()
+	a, b := asJWK(&p256().PublicKey, `"kid":"a"`), asJWK(&p384().PublicKey, `"kid":"b"`)
+	file, replace, _ := fileOf(t, asSet(a), 0o600, func(data []byte) (Loaded, error) { return Read(data, "") })
+	key := file.Keys()[0]
+	require.True(t, file.Holds(key))
+	replace(asSet(b, a))
+	require.True(t, file.Holds(key), "read anew, and still there")
+	require.Len(t, file.Keys(), 2)
+	replace("rubbish")
+	require.True(t, file.Holds(key))
+	replace(asSet(b))
+	require.False(t, file.Holds(key))
+	replace(asSet(a))
+	require.False(t, file.Holds(key), "what it verified has ended")
+	require.True(t, file.Holds(file.Keys()[0]))
+}
+
+func TestSecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes")
+	}
+	secret := strings.Repeat("s", 32)
+	readSecret := func(data []byte) (Loaded, error) { return ReadSecret(data, "HS256") }
+	readPublic := func(data []byte) (Loaded, error) { return Read(data, "") }
+	for name, c := range map[string]struct {
+		text  string
+		mode  os.FileMode
+		parse func([]byte) (Loaded, error)
+		lines int
+	}{
+		"secret of the owner":     {secret, 0o600, readSecret, 0},
+		"secret of a group":       {secret, 0o640, readSecret, 0},
+		"secret of everybody":     {secret, 0o644, readSecret, 1},
+		"public key of everybody": {asJWK(&p256().PublicKey, ""), 0o644, readPublic, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, logs := fileOf(t, c.text, c.mode, c.parse)
+			assert.Equal(t, c.lines, logs.FilterMessageSnippet("can be read by everybody").Len())
+			for _, entry := range logs.All() {
+				assert.NotContains(t, fmt.Sprint(entry), secret)
+			}
+		})
+	}
 }
 
 func TestMissingKeyFileFailsAtLoad(t *testing.T) {

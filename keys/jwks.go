@@ -21,8 +21,8 @@ const (
 // errPrivate refuses a key that signs where one that checks is needed.
 var errPrivate = errors.New("a private key: it signs, and must not be where others can read it; give the public one")
 
-// parseSet reads a JWK Set, or a single JWK, key by key: one of an unknown kind
-// must not lock all others out (RFC 7517, section 5). Secrets are taken only
+// parseSet reads a JWK Set key by key: one of an unknown kind must not lock all
+// others out (RFC 7517, section 5). A single JWK, and secrets, are taken only
 // where trusted.
 func parseSet(data []byte, alg string, trusted bool) (Loaded, error) {
 	if len(data) > maxSetBytes {
@@ -33,10 +33,15 @@ func parseSet(data []byte, alg string, trusted bool) (Loaded, error) {
 		return Loaded{}, fmt.Errorf("key set: %w", err)
 	}
 	list, isSet := members["keys"].([]any)
-	if _, single := members["kty"]; !isSet && single {
+	_, single := members["kty"]
+	switch {
+	case isSet:
+	case single && trusted:
 		list = []any{members}
-	} else if !isSet {
-		return Loaded{}, errors.New("neither a JWK nor a JWK Set: no member 'keys'")
+	case single:
+		return Loaded{}, errors.New("a single JWK; a JWK Set is needed")
+	default:
+		return Loaded{}, errors.New("neither a JWK nor a JWK Set: no list 'keys'")
 	}
 	if len(list) > maxSetKeys {
 		return Loaded{}, fmt.Errorf("key set of %d keys; at most %d are read", len(list), maxSetKeys)
@@ -48,9 +53,27 @@ func parseSet(data []byte, alg string, trusted bool) (Loaded, error) {
 			loaded.Skipped = append(loaded.Skipped, fmt.Errorf("%s: %w", place(i, item), err))
 			continue
 		}
-		loaded.Keys = append(loaded.Keys, key)
+		if !slices.ContainsFunc(loaded.Keys, key.equal) {
+			loaded.Keys = append(loaded.Keys, key)
+		}
 	}
+	loaded.Skipped = append(loaded.Skipped, crowded(loaded.Keys)...)
 	return loaded, nil
+}
+
+// crowded says which keys are not used because too many go by their id.
+func crowded(keys []*Key) []error {
+	var told []error
+	seen := make(map[string]bool)
+	for _, key := range keys {
+		for _, alg := range key.algorithms {
+			if _, err := fitting(keys, key.ID, alg); err != nil && !seen[key.ID] {
+				seen[key.ID] = true
+				told = append(told, fmt.Errorf("key %.100q: its id does not tell it from others: %w", key.ID, err))
+			}
+		}
+	}
+	return told
 }
 
 // place names a key of a set for people.
@@ -68,6 +91,9 @@ func readJWK(item any, alg string, trusted bool) (*Key, error) {
 	if !ok {
 		return nil, errors.New("not a JSON object")
 	}
+	if _, private := members["d"]; private {
+		return nil, errPrivate
+	}
 	// Certificates prove nothing here: the key counts, and where it came from.
 	members = maps.Clone(members)
 	maps.DeleteFunc(members, func(name string, _ any) bool { return strings.HasPrefix(name, "x5") })
@@ -78,9 +104,6 @@ func readJWK(item any, alg string, trusted bool) (*Key, error) {
 	parsed, err := parseJWK(raw)
 	if err != nil {
 		return nil, err
-	}
-	if _, private := members["d"]; private {
-		return nil, errPrivate
 	}
 	if _, secret := parsed.material.([]byte); secret && !trusted {
 		return nil, errors.New("a secret, which nobody should publish")

@@ -6,13 +6,14 @@
 package keys
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/subtle"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -80,13 +81,8 @@ func NewKey(id, alg string, material any) (*Key, error) {
 func fittingAlgorithms(material any) ([]string, error) {
 	switch k := material.(type) {
 	case *rsa.PublicKey:
-		switch {
-		case k.N.BitLen() < minRSABits:
-			return nil, fmt.Errorf("RSA key of %d bits; at least %d are needed", k.N.BitLen(), minRSABits)
-		case k.N.BitLen() > maxRSABits:
-			return nil, fmt.Errorf("RSA key of %d bits; at most %d are taken", k.N.BitLen(), maxRSABits)
-		case k.E < 3 || k.E > math.MaxInt32 || k.E%2 == 0 || k.N.Bit(0) == 0:
-			return nil, errors.New("RSA key with an exponent or modulus that is not safe")
+		if err := checkRSA(k); err != nil {
+			return nil, err
 		}
 		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}, nil
 	case *ecdsa.PublicKey:
@@ -99,8 +95,8 @@ func fittingAlgorithms(material any) ([]string, error) {
 		}
 		return []string{alg}, nil
 	case ed25519.PublicKey:
-		if len(k) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("Ed25519 key of %d bytes; %d are needed", len(k), ed25519.PublicKeySize)
+		if err := checkEd25519(k); err != nil {
+			return nil, err
 		}
 		return []string{"EdDSA"}, nil
 	case []byte:
@@ -130,6 +126,21 @@ func (k *Key) Fits(alg string) bool { return slices.Contains(k.algorithms, alg) 
 func (k *Key) Secret() bool {
 	_, ok := k.material.([]byte)
 	return ok
+}
+
+// equal reports whether two keys are the same in all that matters.
+func (k *Key) equal(other *Key) bool {
+	if k.ID != other.ID || !slices.Equal(k.algorithms, other.algorithms) {
+		return false
+	}
+	switch material := k.material.(type) {
+	case interface{ Equal(x crypto.PublicKey) bool }:
+		return material.Equal(other.material)
+	case []byte:
+		secret, ok := other.material.([]byte)
+		return ok && subtle.ConstantTimeCompare(material, secret) == 1
+	}
+	return false
 }
 
 // errSignature is the same whatever was wrong with a signature.

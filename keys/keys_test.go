@@ -85,6 +85,8 @@ func TestWeakKeysAreRefusedWithWhatWouldDo(t *testing.T) {
 	even.E = 4
 	one := rsaKey().PublicKey
 	one.E = 1
+	three := rsaKey().PublicKey
+	three.E = 3
 	factor := rsaKey().PublicKey
 	factor.N = new(big.Int).Add(factor.N, big.NewInt(1))
 	huge := rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 20000), big.NewInt(1)), E: 65537}
@@ -104,6 +106,7 @@ func TestWeakKeysAreRefusedWithWhatWouldDo(t *testing.T) {
 		"endless RSA":          {&huge, "", "RSA key of 20001 bits; at most 16384 are taken"},
 		"even exponent":        {&even, "", "not safe"},
 		"exponent of one":      {&one, "", "not safe"},
+		"exponent of three":    {&three, "", "an odd exponent from 65537 is needed"},
 		"even modulus":         {&factor, "", "not safe"},
 		"point off the curve":  {&off, "", "not on its curve"},
 		"other curve":          {&p224.PublicKey, "", "curve other than"},

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -157,6 +158,50 @@ func TestUnknownKeysOfASetAreSkippedAndNamed(t *testing.T) {
 	require.ErrorContains(t, loaded.Skipped[1], `key 2 of the set: `)
 }
 
+func TestKeysThatShareAnID(t *testing.T) {
+	t.Parallel()
+	var jwks [3]string
+	var signers [3]*ecdsa.PrivateKey
+	for n := range jwks {
+		signers[n] = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+		jwks[n] = asJWK(&signers[n].PublicKey, `"kid":"a"`)
+	}
+	for name, c := range map[string]struct {
+		set     string
+		found   map[string]int // by algorithm
+		skipped int
+	}{
+		"one key twice":          {asSet(jwks[0], jwks[0]), map[string]int{"ES256": 1}, 0},
+		"one key many times":     {asSet(jwks[0], jwks[0], jwks[0], jwks[0]), map[string]int{"ES256": 1}, 0},
+		"two keys":               {asSet(jwks[0], jwks[1]), map[string]int{"ES256": 2}, 0},
+		"two keys, one twice":    {asSet(jwks[0], jwks[1], jwks[0]), map[string]int{"ES256": 2}, 0},
+		"three keys":             {asSet(jwks[0], jwks[1], jwks[2]), map[string]int{"ES256": 0}, 1},
+		"keys of other types":    {asSet(jwks[0], asJWK(&rsaKey().PublicKey, `"kid":"a"`), asJWK(edKey().Public(), `"kid":"a"`)), map[string]int{"ES256": 1, "RS256": 1, "EdDSA": 1}, 0},
+		"one key, two ways":      {asSet(asJWK(&rsaKey().PublicKey, `"kid":"a","alg":"RS256"`), asJWK(&rsaKey().PublicKey, `"kid":"a","alg":"PS256"`)), map[string]int{"RS256": 1, "PS256": 1, "RS512": 0}, 0},
+		"many that have no id":   {strings.ReplaceAll(asSet(jwks[:]...), `"kid":"a"`, `"use":"sig"`), map[string]int{"ES256": 0}, 1},
+		"three types, one of it": {asSet(jwks[0], jwks[1], jwks[2], asJWK(edKey().Public(), `"kid":"a"`)), map[string]int{"ES256": 0, "EdDSA": 1}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newIssuer(t)
+			i.says(c.set)
+			w := watch(t, i.URL)
+			for alg, want := range c.found {
+				found, err := w.Find(t.Context(), "a", alg)
+				if want == 0 {
+					require.ErrorIs(t, err, ErrNoKey)
+				}
+				assert.Len(t, found, want, alg)
+			}
+			warnings := w.logs.FilterMessage("key of a set is not used").All()
+			require.Len(t, warnings, c.skipped, "never one of them silently")
+			for _, entry := range warnings {
+				assert.Contains(t, entry.ContextMap()["error"], "3 would, and at most 2 are tried")
+			}
+		})
+	}
+}
+
 func TestSecretsAreReadFromFilesAsTheyStand(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("s", 32)
@@ -213,9 +258,6 @@ func FuzzKeySetNeverHoldsAnUnsafeKey(f *testing.F) {
 				t.Fatal(err)
 			}
 			for _, alg := range key.algorithms {
-				if alg == "EdDSA" {
-					continue // a point of small order is its owner's loss
-				}
 				if key.Verify(alg, []byte("x"), make([]byte, signatureSize(key.material, alg))) == nil {
 					t.Fatal("a signature of zeros fits")
 				}

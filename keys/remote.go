@@ -2,9 +2,10 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,11 +25,15 @@ const (
 )
 
 // Remote is the key set that an issuer publishes. Nothing is fetched before it
-// is first asked for; then it is refetched in the background when it is old,
-// and at most every 30 s for a kid that it doesn't have. While the issuer is
-// down the last set is used, for a day at most. A set that was not asked for in
-// a long time is fetched anew before it is used: a key that the issuer has
-// taken back must not live on because nobody came by.
+// is first asked for. From then on a timer refetches it before it is old, so
+// that a key which the issuer has taken back is out within the set's lifetime,
+// and nobody waits for that. While the issuer is down the last set is used, for
+// a day at most. A kid that it doesn't have is looked for at the issuer, at most
+// every 30 s.
+//
+// A request waits for the network only where there is no set yet, for an unknown
+// kid, and where the machine slept through a refetch: what was known before may
+// have been taken back since.
 type Remote struct {
 	source source
 	logger *zap.Logger
@@ -37,17 +42,50 @@ type Remote struct {
 	ctx  context.Context //nolint:containedctx // bounds fetches, which no single caller owns
 	stop context.CancelFunc
 
-	mu      sync.Mutex // guards what follows
-	keys    []*Key     // nil: never fetched
-	fetched time.Time  // when keys were
-	fresh   time.Time  // until when they need no refetch
-	idle    time.Time  // after which they are refetched before they are used
-	retry   time.Time  // before which a failed fetch is not tried again
-	backoff time.Duration
-	failure error         // of the last fetch; nil: it went well
-	sought  time.Time     // when an unknown kid last led to a fetch
-	flight  chan struct{} // closed when the fetch under way ends; nil: none
-	told    string        // what was last logged of the set's contents
+	// What is known now; never nil. It is read without a lock, and replaced with
+	// mu held.
+	known atomic.Pointer[known]
+
+	mu       sync.Mutex // guards what follows
+	flight   *flight    // the fetch under way; nil: none
+	timer    *time.Timer
+	backoff  time.Duration // after the last failure
+	sought   time.Time     // when an unknown kid last led to a fetch
+	told     string        // what was last logged of the set's contents
+	host     string        // where the set last came from
+	fetches  uint64        // that went well
+	failures uint64        // of fetches
+}
+
+// known is what a Remote knows at one time. It is never written to.
+type known struct {
+	keys     []*Key        // nil: never fetched
+	fetched  time.Time     // when the fetch of keys began
+	lifetime time.Duration // for which keys need no refetch
+	failure  error         // of the last fetch; nil: it went well
+	tried    time.Time     // when the last fetch went well or failed
+	wait     time.Duration // from tried until somebody who comes by starts the next
+}
+
+// usable reports whether there are keys that are not too old.
+func (k *known) usable(now time.Time) bool { return k.keys != nil && age(k.fetched, now) < maxStale }
+
+// ready reports whether the keys may be used without asking the issuer first:
+// they are not old, or it was asked in vain, and is when its time comes. Where
+// the next try is overdue, the machine slept.
+func (k *known) ready(now time.Time) bool {
+	fresh := age(k.fetched, now) < k.lifetime
+	down := k.failure != nil && age(k.tried, now) < k.wait+2*fetchTimeout
+	return k.usable(now) && (fresh || down)
+}
+
+// due reports whether it is time for a fetch.
+func (k *known) due(now time.Time) bool { return age(k.tried, now) >= k.wait }
+
+// age is how long ago a time was, by the clock that says more: the monotonic
+// one stands still while a machine sleeps, and the other may be set back.
+func age(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
 // NewRemote makes the set at url: that of a JWK Set, or what DiscoveryURL made
@@ -58,13 +96,15 @@ func NewRemote(url string, logger *zap.Logger) (*Remote, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Remote{source: source, logger: logger.With(zap.String("url", url)), now: time.Now, ctx: ctx, stop: cancel}, nil
+	r := &Remote{source: source, logger: logger.With(zap.String("url", url)), now: time.Now, ctx: ctx, stop: cancel, host: source.host}
+	r.known.Store(new(known))
+	return r, nil
 }
 
 // Find picks the keys that fit, and waits for a fetch only where there is no
 // other way to know.
 func (r *Remote) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
-	keys, err := r.current(ctx)
+	keys, err := r.current(ctx, kid)
 	if err != nil {
 		return nil, err
 	}
@@ -72,155 +112,103 @@ func (r *Remote) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 	if err == nil || kid == "" || has(keys, kid) {
 		return found, err
 	}
-	if flight := r.seek(); flight != nil {
-		if err := wait(ctx, flight); err != nil {
+	if flight := r.seek(kid); flight != nil {
+		if err := flight.wait(ctx); err != nil {
 			return nil, err
 		}
 	}
-	r.mu.Lock()
-	keys, failure := r.keys, r.failure
-	r.mu.Unlock()
-	if found, err = fitting(keys, kid, alg); err != nil && failure != nil {
-		return nil, r.unavailable(failure) // the kid may be that of a new key
+	known := r.known.Load()
+	if found, err = fitting(known.keys, kid, alg); err != nil && known.failure != nil {
+		return nil, r.unavailable(known.failure) // the kid may be that of a new key
 	}
 	return found, err
 }
 
 func has(keys []*Key, kid string) bool {
-	for _, k := range keys {
-		if k.ID == kid {
-			return true
+	return slices.ContainsFunc(keys, func(k *Key) bool { return k.ID == kid })
+}
+
+// current returns the set. If it is old, a fetch is started, which is waited
+// for only if there is no set, or none that may be used without.
+func (r *Remote) current(ctx context.Context, kid string) ([]*Key, error) {
+	known, now := r.known.Load(), r.now()
+	if known.ready(now) {
+		if known.due(now) {
+			r.begin(kid)
+		}
+		return known.keys, nil
+	}
+	if flight := r.begin(kid); flight != nil {
+		if err := flight.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	if known = r.known.Load(); known.usable(r.now()) {
+		return known.keys, nil
+	}
+	return nil, r.unavailable(known.failure)
 }
 
 func (r *Remote) unavailable(failure error) error {
 	return fmt.Errorf("key set %s: %w", r.source.url, failure)
 }
 
-// current returns the set. If it is old, a fetch is started, which is waited
-// for only if there is none, or none that may be used without.
-func (r *Remote) current(ctx context.Context) ([]*Key, error) {
-	r.mu.Lock()
-	now := r.now()
-	usable := r.usable(now)
-	if usable && now.Before(r.fresh) {
-		defer r.mu.Unlock()
-		return r.keys, nil
+// Holds reports whether Find would still return key without asking the issuer:
+// it is one that was published last, and that was not too long ago. A key keeps
+// its pointer for as long as the issuer publishes it unchanged.
+func (r *Remote) Holds(key *Key) bool {
+	known, now := r.known.Load(), r.now()
+	if known.keys != nil && known.due(now) {
+		r.begin("")
 	}
-	if r.flight == nil && !now.Before(r.retry) {
-		r.start()
-	}
-	keys, flight, failure := r.keys, r.flight, r.failure
-	idle := failure == nil && now.After(r.idle)
-	r.mu.Unlock()
-	switch {
-	case usable && !idle:
-		return keys, nil
-	case flight == nil:
-		return nil, r.unavailable(failure)
-	}
-	if err := wait(ctx, flight); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.usable(r.now()) {
-		return nil, r.unavailable(r.failure)
-	}
-	return r.keys, nil
+	return known.ready(now) && slices.Contains(known.keys, key)
 }
 
-// usable reports whether there is a set that is not too old. r.mu is held.
-func (r *Remote) usable(now time.Time) bool { return r.keys != nil && now.Sub(r.fetched) < maxStale }
+// Status is how a key set fares, for metrics.
+type Status struct {
+	URL string // as it was configured
 
-// seek starts a fetch for an unknown kid, or joins one under way; nil if one
-// was made lately.
-func (r *Remote) seek() <-chan struct{} {
+	// Keys is how many keys are in use; none where Usable is false.
+	Keys int
+
+	// Usable is false before the first fetch went well, and once the last that did
+	// was too long ago: then no token can be checked.
+	Usable bool
+
+	// Fetched is when a fetch last went well. The zero time: never.
+	Fetched time.Time
+
+	// Failing is whether the last fetch failed.
+	Failing bool
+
+	// Fetches and Failures count the fetches that went well and that failed.
+	Fetches, Failures uint64
+}
+
+// Status says how the set fares. It never fetches.
+func (r *Remote) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.now()
-	if r.flight != nil {
-		return r.flight
+	known := r.known.Load()
+	s := Status{
+		URL: r.source.url, Usable: known.usable(r.now()), Fetched: known.fetched, Failing: known.failure != nil,
+		Fetches: r.fetches, Failures: r.failures,
 	}
-	if now.Sub(r.sought) < refetchEvery || now.Before(r.retry) {
-		return nil
+	if s.Usable {
+		s.Keys = len(known.keys)
 	}
-	r.sought = now
-	r.start()
-	return r.flight
+	return s
 }
 
-func wait(ctx context.Context, flight <-chan struct{}) error {
-	select {
-	case <-flight:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// start fetches in a goroutine that ends by the fetch's own time limit, or with
-// Destruct. r.mu is held.
-func (r *Remote) start() {
-	flight := make(chan struct{})
-	r.flight = flight
-	go func() {
-		set, err := r.source.fetch(r.ctx)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.land(set, err)
-		r.flight = nil
-		close(flight)
-	}()
-}
-
-// land takes the outcome of a fetch. r.mu is held.
-func (r *Remote) land(set fetched, err error) {
-	now := r.now()
-	if err != nil {
-		r.backoff = min(max(2*r.backoff, firstBackoff), maxBackoff)
-		if asked, ok := errors.AsType[*retryError](err); ok {
-			r.backoff = min(max(r.backoff, asked.after), maxBackoff)
-		}
-		r.retry = now.Add(r.backoff)
-		if r.failure == nil && r.ctx.Err() == nil {
-			r.logger.Error("key set can't be fetched: the last one, if any, is used for up to a day", zap.Error(err))
-		}
-		r.failure = err
-		return
-	}
-	if r.failure != nil {
-		r.logger.Info("key set can be fetched again")
-	}
-	r.keys = set.Keys
-	if r.keys == nil {
-		r.keys = []*Key{} // an empty set is an answer
-	}
-	r.fetched, r.fresh, r.idle = now, now.Add(set.lifetime), now.Add(2*set.lifetime)
-	r.failure, r.backoff, r.retry = nil, 0, time.Time{}
-	r.tell(set.Loaded)
-}
-
-// tell logs what is not as it should be in the set, once. r.mu is held.
-func (r *Remote) tell(loaded Loaded) {
-	text := fmt.Sprint(len(loaded.Keys) == 0, loaded.Skipped)
-	if text == r.told {
-		return
-	}
-	r.told = text
-	for _, skipped := range loaded.Skipped {
-		r.logger.Warn("key of a set is not used", zap.Error(skipped))
-	}
-	if len(loaded.Keys) == 0 {
-		r.logger.Warn("key set holds no key that can be used: none of its tokens is accepted")
-	}
-}
-
-// Destruct ends a fetch that is under way, and closes idle connections.
+// Destruct stops the timer, ends a fetch that is under way, and closes idle
+// connections.
 func (r *Remote) Destruct() error {
 	r.stop()
+	r.mu.Lock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.mu.Unlock()
 	r.source.client.CloseIdleConnections()
 	return nil
 }

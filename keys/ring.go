@@ -53,6 +53,12 @@ func (r *Ring) Find(_ context.Context, kid, alg string) ([]*Key, error) {
 	return fitting(h.public, kid, alg)
 }
 
+// Holds reports whether key is one of ours.
+func (r *Ring) Holds(key *Key) bool {
+	h := r.held.Load()
+	return h != nil && Static(h.public).Holds(key)
+}
+
 // Sign makes a JWT in compact form of claims in JSON. typ says which kind of
 // JWT it is, such as JWT or at+jwt.
 func (r *Ring) Sign(claims []byte, typ string) (string, error) {

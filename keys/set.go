@@ -17,6 +17,11 @@ type Set interface {
 	// empty, that may be used with alg; MaxTried at most. ErrNoKey: there is
 	// none, or too many to try. Any other error: the set could not be had.
 	Find(ctx context.Context, kid, alg string) ([]*Key, error)
+
+	// Holds reports whether a key that Find has returned may still be used: what
+	// was verified with it counts no longer than that. It does no I/O that a
+	// request would wait for.
+	Holds(key *Key) bool
 }
 
 // MaxTried is how many keys are tried on one token, which bounds what a forged
@@ -58,6 +63,9 @@ func (s Static) Find(_ context.Context, kid, alg string) ([]*Key, error) {
 	return fitting(slices.DeleteFunc(slices.Clone(s), func(k *Key) bool { return k.ID != "" }), "", alg)
 }
 
+// Holds reports whether key is one of the set.
+func (s Static) Holds(key *Key) bool { return slices.Contains(s, key) }
+
 // Union is several sets that are one.
 type Union []Set
 
@@ -81,6 +89,11 @@ func (u Union) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 		all = named
 	}
 	return bounded(all)
+}
+
+// Holds reports whether one of the sets holds key.
+func (u Union) Holds(key *Key) bool {
+	return slices.ContainsFunc(u, func(set Set) bool { return set.Holds(key) })
 }
 
 var (

@@ -15,8 +15,8 @@ import (
 )
 
 var options = []string{
-	"algorithms", "audience", "claim", "cookie", "csrf", "header", "id_prefix", "issuer", "jwks", "key", "leeway",
-	"max_size", "preset", "require_claim", "user",
+	"algorithms", "audience", "check_revoked", "claim", "cookie", "csrf", "header", "id_prefix", "issuer", "jti_claim",
+	"jwks", "key", "leeway", "max_lifetime", "max_size", "preset", "query", "require_claim", "token_type_claim", "typ", "user",
 }
 
 // UnmarshalCaddyfile reads:
@@ -27,15 +27,21 @@ var options = []string{
 //		key <alg> <value or file>
 //		jwks <url or file>
 //		algorithms <alg…>
+//		typ <type…>
 //		leeway <duration>
-//		header <name> [<scheme>]
+//		max_lifetime <duration>
+//		max_size <size>
+//		header <name> [<scheme…>]
 //		cookie <name>
+//		query <name>
 //		require_claim <path> [<value…>]
 //		user <path>
 //		claim <name> <path>
-//		preset simplejwt
+//		preset <name>
+//		token_type_claim <name>|off
+//		jti_claim <name>|off
+//		check_revoked
 //		id_prefix <text>
-//		max_size <size>
 //		csrf [off] { trusted_origins <origin…> }
 //	}
 func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -67,6 +73,18 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalJWKS(d)
 	case "cookie":
 		return words.One(d, &a.Cookie)
+	case "query":
+		return words.One(d, &a.Query)
+	case "typ":
+		return words.Many(d, &a.Typ)
+	case "token_type_claim":
+		return words.One(d, &a.TokenTypeClaim)
+	case "jti_claim":
+		return words.One(d, &a.JTIClaim)
+	case "max_lifetime":
+		return words.Duration(d, &a.MaxLifetime)
+	case "check_revoked":
+		return words.Flag(d, &a.CheckRevoked)
 	case "user":
 		return words.One(d, &a.User)
 	case "preset":
@@ -124,16 +142,13 @@ func (a *Authenticator) unmarshalJWKS(d *caddyfile.Dispenser) error {
 
 func (a *Authenticator) unmarshalHeader(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 2 {
+	if len(args) == 0 {
 		return d.ArgErr()
 	}
 	if a.Header != "" {
 		return d.Err("header stands twice; once is enough")
 	}
-	a.Header = args[0]
-	if len(args) == 2 {
-		a.Scheme = args[1]
-	}
+	a.Header, a.Scheme = args[0], args[1:]
 	return nil
 }
 
@@ -151,7 +166,7 @@ func (a *Authenticator) unmarshalLeeway(d *caddyfile.Dispenser) error {
 		return d.Errf("leeway %s: a duration such as 10s is needed", text)
 	}
 	a.Leeway = caddy.Duration(leeway)
-	return words.Wrap(d, (&Authenticator{Leeway: a.Leeway}).check())
+	return words.Wrap(d, a.checkBounds())
 }
 
 var _ caddyfile.Unmarshaler = (*Authenticator)(nil)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ func (a *Authenticator) Validate() error { return a.check() }
 
 // check reads no files: those of an adapted config may be elsewhere.
 func (a *Authenticator) check() error {
-	for _, check := range []func() error{a.checkPlaces, a.checkPreset, a.checkKeys, a.checkAlgorithms, a.checkAddresses, a.checkMapping, a.CSRF.Check} {
+	for _, check := range []func() error{a.checkPlaces, a.checkBounds, a.checkPreset, a.checkKeys, a.checkAlgorithms, a.checkAddresses, a.checkMapping, a.CSRF.Check} {
 		if err := check(); err != nil {
 			return fmt.Errorf("jwt: %w", err)
 		}
@@ -28,19 +29,38 @@ func (a *Authenticator) check() error {
 	return nil
 }
 
-// checkPlaces checks where a token may stand, and its bounds.
+// checkPlaces checks where a token may stand.
 func (a *Authenticator) checkPlaces() error {
+	for _, scheme := range a.Scheme {
+		if strings.ContainsAny(scheme, " \t,\"=") {
+			return fmt.Errorf("scheme '%s': one word is needed, such as Bearer", scheme)
+		}
+	}
 	switch {
-	case a.Leeway < 0 || time.Duration(a.Leeway) > maxLeeway:
-		return fmt.Errorf("leeway of %v; 0s to %v would do", time.Duration(a.Leeway), maxLeeway)
-	case strings.ContainsAny(a.Scheme, " \t,\""):
-		return fmt.Errorf("scheme '%s': one word is needed, such as Bearer", a.Scheme)
 	case a.Header != "" && !strings.EqualFold(a.Header, defaultHeader) && identity.CheckName(a.Header) != nil:
 		return fmt.Errorf("header '%s': a name such as X-Token is needed", a.Header)
 	case strings.ContainsAny(a.Cookie, " \t;,=\""):
 		return fmt.Errorf("cookie '%s': a name such as access_token is needed", a.Cookie)
+	case url.QueryEscape(a.Query) != a.Query:
+		return fmt.Errorf("query '%s': a plain name such as access_token is needed", a.Query)
 	case a.CSRF != nil && a.Cookie == "":
 		return errors.New("csrf is about tokens in a cookie; add 'cookie <name>', or leave it out")
+	}
+	return nil
+}
+
+// checkBounds checks the bounds of tokens.
+func (a *Authenticator) checkBounds() error {
+	switch {
+	case a.Leeway < 0 || time.Duration(a.Leeway) > maxLeeway:
+		return fmt.Errorf("leeway of %v; 0s to %v would do", time.Duration(a.Leeway), maxLeeway)
+	case a.MaxLifetime < 0:
+		return fmt.Errorf("max_lifetime of %v; a duration such as 1h or 366d is needed", time.Duration(a.MaxLifetime))
+	}
+	for _, typ := range lowerTypes(a.Typ) {
+		if typ == "" || strings.ContainsAny(typ, " \t;,\"") {
+			return fmt.Errorf("typ '%s': a value such as at+jwt is needed", typ)
+		}
 	}
 	_, err := parseSize(a.MaxSize)
 	return err
@@ -58,15 +78,17 @@ func parseSize(text string) (int, error) {
 }
 
 func (a *Authenticator) checkPreset() error {
-	switch {
-	case a.Preset == "":
-		return nil
-	case a.Preset != presetSimple:
-		return words.Unknown("preset", a.Preset, []string{presetSimple})
-	case len(a.Keys) == 0 && a.JWKS == "":
-		return errors.New("preset simplejwt needs the 'key' that Django signs with, such as: key HS256 {env.SIGNING_KEY}")
-	case isURL(a.JWKS) && len(a.Algorithms) == 0:
-		return errors.New("preset simplejwt is about HS256, and no secret is at an address; add 'algorithms RS256', or whichever Django signs with")
+	preset, known := presets[a.Preset]
+	if !known {
+		return words.Unknown("preset", a.Preset, Presets())
+	}
+	if a.Preset != simpleJWT && (a.TokenTypeClaim != "" || a.JTIClaim != "") {
+		return errors.New("token_type_claim and jti_claim are settings of SimpleJWT; add 'preset simplejwt', or leave them out")
+	}
+	for _, needs := range preset.needs {
+		if err := needs(a); err != nil {
+			return fmt.Errorf("preset %s: %w", a.Preset, err)
+		}
 	}
 	return nil
 }

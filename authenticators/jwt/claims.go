@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
 )
@@ -32,6 +33,9 @@ func (a *Authenticator) checkClaims(claims map[string]any) (*identity.Identity, 
 	return a.identify(claims, expires)
 }
 
+// expired is what SimpleJWT says of a token that has ended.
+const expired = "Token is expired"
+
 // checkTimes checks exp, which is needed, nbf and iat.
 func (a *Authenticator) checkTimes(claims map[string]any) (time.Time, error) {
 	now, leeway := a.now(), time.Duration(a.Leeway)
@@ -42,7 +46,9 @@ func (a *Authenticator) checkTimes(claims map[string]any) (time.Time, error) {
 	case expires.IsZero():
 		return expires, &invalidError{"no exp: a token that never ends can't be taken back", "Token has no 'exp' claim"}
 	case !now.Before(expires.Add(leeway)):
-		return expires, &invalidError{"expired", "Token is expired"}
+		return expires, &invalidError{"expired", expired}
+	case a.maxLifetime > 0 && expires.After(now.Add(leeway+a.maxLifetime)):
+		return expires, invalid("exp is more than %v ahead (max_lifetime)", a.maxLifetime)
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		from, err := timeOf(claims, name)
@@ -64,11 +70,13 @@ func timeOf(claims map[string]any, name string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	number, ok := value.(json.Number)
-	if !ok {
-		return time.Time{}, invalid("%s is not a number", name)
-	}
 	seconds, err := number.Float64()
-	if err != nil || seconds < minTime || seconds > maxTime {
+	switch _, truth := value.(bool); {
+	case name == "exp" && (truth || ok && err == nil && seconds < minTime):
+		return time.Time{}, &invalidError{"exp is not a time in seconds since 1970", expired} // Python takes true for 1
+	case !ok:
+		return time.Time{}, invalid("%s is not a number", name)
+	case err != nil || seconds < minTime || seconds > maxTime:
 		return time.Time{}, invalid("%s is not a time in seconds since 1970", name)
 	}
 	whole, fraction := math.Modf(seconds)
@@ -79,9 +87,15 @@ func (a *Authenticator) checkAudience(claims map[string]any) error {
 	if len(a.Audience) == 0 {
 		return nil
 	}
-	list, ok := claims["aud"].([]any)
+	value := claims["aud"]
+	for _, name := range a.preset.audience {
+		if value = claims[name]; value != nil {
+			break
+		}
+	}
+	list, ok := value.([]any)
 	if !ok {
-		list = []any{claims["aud"]}
+		list = []any{value}
 	}
 	for _, item := range list {
 		if audience, ok := item.(string); ok && slices.Contains(a.Audience, audience) {
@@ -96,33 +110,37 @@ func (a *Authenticator) checkKind(claims map[string]any) error {
 	if _, bound := claims["cnf"]; bound {
 		return invalid("bound to a key (cnf) that the caller has not proved to hold")
 	}
-	if a.Preset == presetSimple {
-		if err := checkID(claims); err != nil {
-			return err
-		}
+	if len(a.preset.anyOf) > 0 && !slices.ContainsFunc(a.preset.anyOf, func(name string) bool { return claims[name] != nil }) {
+		return invalid("none of the claims %s of an access token", strings.Join(a.preset.anyOf, ", "))
 	}
-	if a.requires("token_type") {
-		return nil // checkRequired says which
-	}
-	kind, given := claims["token_type"]
-	switch {
-	case !given && (a.own || a.Preset == presetSimple):
-		// What else we sign, such as an assertion for upstreams, has none.
-		return &invalidError{"no token_type", "Token has no type"}
-	case given && kind != "access" && (a.own || a.Preset == presetSimple):
-		return &invalidError{"token_type is not access", "Token has wrong type"}
+	if a.own || a.Preset == simpleJWT {
+		return a.checkOurKind(claims)
 	}
 	return a.checkForeignKind(claims)
 }
 
-// checkID demands the jti that SimpleJWT gives to each token.
-func checkID(claims map[string]any) error {
-	id, given := claims["jti"]
-	if !given {
-		return &invalidError{"no jti", "Token has no id"}
+// checkOurKind is SimpleJWT's check, and that of our own tokens, which speak
+// its words.
+func (a *Authenticator) checkOurKind(claims map[string]any) error {
+	if a.Preset == simpleJWT && a.idClaim != "" {
+		id, given := claims[a.idClaim]
+		if !given {
+			return &invalidError{"no " + a.idClaim, "Token has no id"}
+		}
+		if _, ok := id.(string); !ok {
+			return invalid("%s is no text", a.idClaim)
+		}
 	}
-	if _, ok := id.(string); !ok {
-		return invalid("jti is no text")
+	name := a.typeClaim
+	if name == "" || a.requires(name) {
+		return nil // checkRequired says which
+	}
+	switch kind, given := claims[name]; {
+	case !given:
+		// What else we sign, such as an assertion for upstreams, has none.
+		return &invalidError{"no " + name, "Token has no type"}
+	case kind != "access":
+		return &invalidError{name + " is not access", "Token has wrong type"}
 	}
 	return nil
 }
@@ -132,6 +150,9 @@ func checkID(claims map[string]any) error {
 var (
 	kindClaims = []string{"token_type", "typ", "token_use"}
 	otherKinds = []string{"refresh", "sliding", "id", "offline", "logout"}
+	// hashClaims are those of ID tokens only (OpenID Connect Core 1.0, sections
+	// 3.1.3.6 and 3.3.2.11).
+	hashClaims = []string{"at_hash", "c_hash"}
 )
 
 func (a *Authenticator) checkForeignKind(claims map[string]any) error {
@@ -141,7 +162,17 @@ func (a *Authenticator) checkForeignKind(claims map[string]any) error {
 			return &invalidError{name + " says that it is not for access", "Token has wrong type"}
 		}
 	}
+	for _, name := range hashClaims {
+		if claims[name] != nil && !a.preset.idTokens && !a.demands(name) {
+			return &invalidError{"an ID token, which has " + name, "Token has wrong type"}
+		}
+	}
 	return nil
+}
+
+// demands reports whether the config says that a claim must be there.
+func (a *Authenticator) demands(name string) bool {
+	return slices.ContainsFunc(a.required, func(c requiredClaim) bool { return c.Path == name })
 }
 
 // requires reports whether the config says which values of a claim will do.
@@ -174,6 +205,13 @@ func textsOf(value any) []string {
 
 // identify makes the identity of claims that hold.
 func (a *Authenticator) identify(claims map[string]any, expires time.Time) (*identity.Identity, error) {
+	// RFC 7519, section 4.1.2: a text. Some issuers write numbers all the same.
+	if _, text := claims["sub"].(string); !text && claims["sub"] != nil && a.User != defaultUser {
+		return nil, invalid("sub is no text ('user sub' would take a whole number)")
+	}
+	if a.Preset == simpleJWT && a.User == "" && !canonical(claims[a.preset.user]) {
+		return nil, &invalidError{"user_id is a number in another spelling", noUser}
+	}
 	who, err := a.mapping.Identify(claims)
 	if errors.Is(err, identity.ErrNoUser) {
 		return nil, &invalidError{err.Error(), noUser}
@@ -182,14 +220,18 @@ func (a *Authenticator) identify(claims map[string]any, expires time.Time) (*ide
 		return nil, err
 	}
 	who.Method, who.Expires = "jwt", expires
-	if !a.maps("name") {
+	if who.Name == "" && !a.maps("name") {
 		who.Name, _ = claims["name"].(string)
 	}
-	if !a.maps("email") && verified(claims["email_verified"]) {
+	if !a.maps("email") && a.emailVerified(claims) {
 		who.Email, _ = claims["email"].(string)
 	}
 	if !a.maps("groups") {
-		who.Groups = identity.Texts(claims["groups"])
+		for _, path := range a.groups {
+			if value, ok := path.In(claims); ok {
+				who.Groups = append(who.Groups, identity.Texts(value)...)
+			}
+		}
 	}
 	if !a.maps("scopes") {
 		who.Scopes = identity.Scopes(claims["scope"])
@@ -207,13 +249,29 @@ func (a *Authenticator) identify(claims map[string]any, expires time.Time) (*ide
 	return who, nil
 }
 
+// canonical refuses texts that Django would take for a primary key and that are
+// not how it writes one, such as 01, +1 or 1_0: one user would have two names.
+func canonical(value any) bool {
+	text, ok := value.(string)
+	if !ok || text == "" || strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsDigit(c) && !strings.ContainsRune("+-_", c) }) {
+		return true
+	}
+	_, whole := identity.Text(json.Number(text))
+	return whole && text[0] != '-'
+}
+
 // maps reports whether the config says where a field stands.
 func (a *Authenticator) maps(field string) bool {
 	return slices.ContainsFunc(a.Claims, func(c identity.ClaimPath) bool { return c.Name == field })
 }
 
-// verified reports whether an address may be believed: it is, unless the
-// issuer says that it is not.
-func verified(value any) bool {
+// emailVerified reports whether an address may be believed: it is, unless the
+// issuer says that it is not, or is one that must say that it is.
+func (a *Authenticator) emailVerified(claims map[string]any) bool {
+	if name := a.preset.emailClaim; name != "" {
+		value, _ := identity.Text(claims[name])
+		return claims[name] == true || value == "true" || value == "1"
+	}
+	value := claims["email_verified"]
 	return value == nil || value == true || value == "true"
 }

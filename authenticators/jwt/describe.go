@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -8,7 +9,10 @@ import (
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	d := authenticators.Description{Own: a.own, IDPrefix: a.IDPrefix, Header: a.Header}
+	d := authenticators.Description{Own: a.own, IDPrefix: a.IDPrefix, Header: a.Header, Query: a.Query}
+	if a.CheckRevoked {
+		d.IDClaim = cmp.Or(a.idClaim, "jti")
+	}
 	if strings.EqualFold(a.Header, defaultHeader) {
 		d.Header = ""
 	}

@@ -23,11 +23,11 @@ func asRejection(err error) (*authenticators.RejectedError, bool) {
 
 func TestTokenIsFoundWhereTheConfigSays(t *testing.T) {
 	t.Parallel()
-	const absent, malformed = "absent", "malformed"
+	const absent, malformed, notASCII = "absent", "malformed", "not ASCII"
 	for name, c := range map[string]struct {
 		options string
 		headers []string
-		want    string // the value; or absent, or malformed
+		want    string // the value; or what is wrong
 		place   authenticators.Place
 	}{
 		"nothing":                 {"", nil, absent, 0},
@@ -37,7 +37,7 @@ func TestTokenIsFoundWhereTheConfigSays(t *testing.T) {
 		"two values":              {"", []string{"Authorization: Bearer a b"}, malformed, 0},
 		"two in one":              {"", []string{"Authorization: Bearer a, Bearer b"}, malformed, 0},
 		"two headers":             {"", []string{"Authorization: Bearer a", "Authorization: Bearer a"}, malformed, 0},
-		"not ASCII":               {"", []string{"Authorization: Bearer a\u200bb"}, malformed, 0},
+		"not ASCII":               {"", []string{"Authorization: Bearer a\u200bb"}, notASCII, 0},
 		"cookie not asked for":    {"", []string{"Cookie: jwt=x"}, absent, 0},
 		"cookie":                  {"cookie jwt", []string{"Cookie: a=b; jwt=x"}, "x", authenticators.InCookie},
 		"header before cookie":    {"cookie jwt", []string{"Cookie: jwt=x", "Authorization: Bearer y"}, "y", authenticators.InHeader},
@@ -62,6 +62,8 @@ func TestTokenIsFoundWhereTheConfigSays(t *testing.T) {
 			switch c.want {
 			case absent:
 				require.ErrorIs(t, err, authenticators.ErrNoCredential)
+			case notASCII:
+				assert.Equal(t, "token_not_valid", refusal(t, err).Code)
 			case malformed:
 				rejected := refusal(t, err)
 				assert.Equal(t, "bad_authorization_header", rejected.Code)
@@ -84,20 +86,32 @@ func cutHeader(header string) (name, value string, ok bool) {
 	return "", "", false
 }
 
+// opaque is an authenticator that reads tokens without meaning.
+type opaque struct{}
+
+func (opaque) SharedSchemes() []string                          { return nil }
+func (opaque) ShareScheme(string, authenticators.Sharing) error { return nil }
+func (opaque) Fit(value authenticators.Secret) int {
+	if authenticators.LooksLikeJWT(value) {
+		return 0
+	}
+	return 1
+}
+
 func TestOpaqueTokensOfASharedSchemeAreLeftToOthers(t *testing.T) {
 	t.Parallel()
 	a := withSecret(t)
-	assert.Equal(t, "authorization bearer", a.SharedScheme())
+	assert.Equal(t, []string{"authorization bearer"}, a.SharedSchemes())
 	_, err := ask(t, a, "abc123")
 	refusal(t, err)
-	a.ShareScheme()
+	require.NoError(t, a.ShareScheme("authorization bearer", authenticators.Sharing{opaque{}, a}))
 	_, err = ask(t, a, "abc123")
 	require.ErrorIs(t, err, authenticators.ErrNoCredential)
 	_, err = ask(t, a, "eyJhbGciOiJIUzI1NiJ9.e30.AAAA")
 	refusal(t, err)
 	_, err = ask(t, a, token("HS256", nil))
 	require.NoError(t, err)
-	assert.Empty(t, withSecret(t, "header X-Token").SharedScheme())
+	assert.Equal(t, []string{"x-token"}, withSecret(t, "header X-Token").SharedSchemes())
 }
 
 func TestChallengeNamesTheScheme(t *testing.T) {

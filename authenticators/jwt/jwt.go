@@ -4,10 +4,7 @@
 package jwt
 
 import (
-	"cmp"
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +14,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/keys"
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 func init() {
@@ -24,7 +22,8 @@ func init() {
 }
 
 // Authenticator checks JWTs. With none of Issuer, Keys and JWKS it checks those
-// that we sign ourselves.
+// that we sign ourselves. Several in one policy may read the same header: each
+// token goes to the one that names its issuer, else to one that names none.
 type Authenticator struct {
 	// Issuer are the values of iss that are accepted. With neither Keys nor JWKS
 	// each must be an address, below which the keys are found by OpenID Connect
@@ -46,36 +45,65 @@ type Authenticator struct {
 	// token. Default: all that fit the keys.
 	Algorithms []string `json:"algorithms,omitempty"`
 
+	// Typ are the values of the header's typ that are accepted, such as at+jwt
+	// for access tokens by RFC 9068; then it must be there. "application/" may be
+	// left out, and case does not count (RFC 7515, section 4.1.9). Default: JWT,
+	// at+jwt, or none.
+	Typ []string `json:"typ,omitempty"`
+
 	// Leeway is how far clocks may differ when exp, nbf and iat are checked
 	// (RFC 7519, section 4.1.4). Default: 0s. At most 5m.
 	Leeway caddy.Duration `json:"leeway,omitempty"`
 
-	// Header that carries the token. Default: Authorization.
+	// MaxLifetime is how far ahead exp may be: what is farther can't be meant, or
+	// is in milliseconds. Default: 366d; for tokens of our own any time.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
+
+	// Header that carries the token. Default: Authorization, or the preset's.
 	Header string `json:"header,omitempty"`
 
-	// Scheme before the token in the header. Default: Bearer in Authorization,
-	// none elsewhere.
-	Scheme string `json:"scheme,omitempty"`
+	// Scheme are the words that may stand before the token in the header. The
+	// first is the challenge. Default: Bearer in Authorization, none elsewhere.
+	Scheme []string `json:"scheme,omitempty"`
 
 	// Cookie that carries the token where the header is missing. A token there
 	// that is not valid counts as none, since browsers send it unasked.
 	Cookie string `json:"cookie,omitempty"`
 
+	// Query is the query parameter that carries the token where header and cookie
+	// are missing, for clients that can set neither. Addresses end up in logs and
+	// histories: RFC 9700, section 4.3.2, forbids it. It is taken out of the
+	// address before anything is logged or forwarded. Default: none.
+	Query string `json:"query,omitempty"`
+
 	// RequireClaims must all hold. One on token_type also admits the refresh and
-	// sliding tokens that it names, which are refused else.
+	// sliding tokens that it names, which are refused else; one on at_hash admits
+	// ID tokens.
 	RequireClaims []RequiredClaim `json:"require_claims,omitempty"`
 
-	// User is the path of the user id in the claims. Default: sub.
+	// User is the path of the user id in the claims. Default: sub, or the preset's.
 	User string `json:"user,omitempty"`
 
 	// Claims are what else to take from the claims, beside name, email, groups
-	// and scope or scp.
+	// and scope or scp, and in place of what the preset takes.
 	Claims []identity.ClaimPath `json:"claims,omitempty"`
 
-	// Preset simplejwt takes the access tokens of djangorestframework-simplejwt:
-	// user_id is the user, token_type must be access, jti must be there, and the
-	// algorithm is HS256 unless a key or Algorithms says another.
+	// Preset is an issuer's conventions: simplejwt, keycloak, auth0, entra,
+	// cognito, google or cloudflare_access. See Presets.
 	Preset string `json:"preset,omitempty"`
+
+	// TokenTypeClaim is SimpleJWT's TOKEN_TYPE_CLAIM; "off" where that is None,
+	// and then refresh tokens are not told apart. Default: token_type. Only with
+	// the preset simplejwt.
+	TokenTypeClaim string `json:"token_type_claim,omitempty"`
+
+	// JTIClaim is SimpleJWT's JTI_CLAIM; "off" where that is None. Default: jti.
+	// Only with the preset simplejwt.
+	JTIClaim string `json:"jti_claim,omitempty"`
+
+	// CheckRevoked asks the store whether the token, or all tokens of its user so
+	// far, were revoked. What it says is believed for 2 s.
+	CheckRevoked bool `json:"check_revoked,omitempty"`
 
 	// IDPrefix is put before each user id, to keep ids of several sources apart.
 	IDPrefix string `json:"id_prefix,omitempty"`
@@ -86,14 +114,27 @@ type Authenticator struct {
 	// CSRF is how requests are checked whose token is in the cookie.
 	CSRF *authenticators.CSRF `json:"csrf,omitempty"`
 
+	preset      preset
+	issuers     []string
 	sets        map[string]keys.Set // by issuer; "" for all
 	algorithms  []string            // empty: all that fit the keys
+	fits        []string            // algorithms that the keys may be for
+	typ         []string            // without "application/", in lower case
+	typeClaim   string              // that says what a token is for; empty: none must
+	idClaim     string              // that names the token
 	mapping     *identity.Mapping
+	groups      []identity.Path // where the config does not say
 	required    []requiredClaim
 	maxSize     int
-	own         bool // tokens of our own issuing
-	shared      bool // another authenticator reads the same scheme
+	maxLifetime time.Duration // 0: any
+	own         bool          // tokens of our own issuing
+	headers     authenticators.Headers
+	rivals      bool // another one reads the same header
+	shadowed    bool // and gets all that this one could take
 	checkOrigin func(*http.Request) error
+	verdicts    *verdicts
+	scope       string      // of what verdicts holds for this config
+	store       store.Store // nil: revocations are not asked for
 	now         func() time.Time
 }
 
@@ -128,12 +169,11 @@ type requiredClaim struct {
 }
 
 const (
-	defaultUser    = "sub"
-	defaultMaxSize = 8 << 10
-	maxLeeway      = 5 * time.Minute
-	presetSimple   = "simplejwt"
-	defaultHeader  = "Authorization"
-	defaultScheme  = "Bearer"
+	defaultMaxSize     = 8 << 10
+	defaultMaxLifetime = 366 * 24 * time.Hour
+	maxLeeway          = 5 * time.Minute
+	defaultHeader      = "Authorization"
+	defaultScheme      = "Bearer"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -144,49 +184,19 @@ func (*Authenticator) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision reads the keys that are here, and prepares for those that are not.
-func (a *Authenticator) Provision(ctx caddy.Context) error {
-	if err := a.check(); err != nil {
-		return err
-	}
-	a.now, a.required = time.Now, nil
-	if a.Header == "" {
-		a.Header = defaultHeader
-	}
-	if a.Scheme == "" && strings.EqualFold(a.Header, defaultHeader) {
-		a.Scheme = defaultScheme
-	}
-	user := cmp.Or(a.User, defaultUser)
-	a.algorithms = a.Algorithms
-	if a.Preset == presetSimple {
-		user = cmp.Or(a.User, "user_id")
-		if len(a.algorithms) == 0 && len(a.Keys) == 0 {
-			a.algorithms = []string{"HS256"}
-		}
-	}
-	a.maxSize, _ = parseSize(a.MaxSize)
-	var err error
-	if a.mapping, err = identity.NewMapping(user, a.Claims, a.IDPrefix); err != nil {
-		return fmt.Errorf("jwt: %w", err)
-	}
-	for _, claim := range a.RequireClaims {
-		path, err := identity.ParsePath(claim.Path)
-		if err != nil {
-			return fmt.Errorf("jwt: require_claim: %w", err)
-		}
-		a.required = append(a.required, requiredClaim{claim, path})
-	}
-	if a.checkOrigin, err = a.CSRF.OriginCheck(); err != nil {
-		return err
-	}
-	return a.provisionKeys(authenticators.HostOf(ctx), ctx.Logger())
-}
-
-// Warn tells at load of an issuer whose tokens for other applications would do.
+// Warn tells at load of what is allowed and not safe.
 func (a *Authenticator) Warn(logger *zap.Logger) {
-	if len(a.Issuer) > 0 && len(a.Audience) == 0 {
+	if a.Query != "" {
+		logger.Warn("jwt: tokens are taken from the query of addresses, which histories, proxies and referrers keep; prefer a header or a cookie",
+			zap.String("query", a.Query))
+	}
+	if a.shadowed {
+		logger.Warn("jwt: another 'jwt' above, which reads the same header, takes all of this one's tokens; name an 'issuer' in each",
+			zap.Strings("issuer", a.issuers))
+	}
+	if len(a.issuers) > 0 && len(a.Audience) == 0 {
 		logger.Warn("jwt: no audience is demanded, so tokens that this issuer made for other applications are accepted; add 'audience <name>'",
-			zap.Strings("issuer", a.Issuer))
+			zap.Strings("issuer", a.issuers))
 	}
 }
 

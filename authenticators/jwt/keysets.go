@@ -25,12 +25,8 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 			return fmt.Errorf("jwt: %w", err)
 		}
 		a.sets[""] = set
-	case a.JWKS != "" && isURL(a.JWKS):
-		set, err := host.KeySet(a.JWKS)
-		if err != nil {
-			return fmt.Errorf("jwt: jwks '%s': %w", a.JWKS, err)
-		}
-		a.sets[""] = set
+	case isURL(a.JWKS):
+		return a.remoteKeys(host, "", a.JWKS)
 	case a.JWKS != "":
 		set, err := keys.OpenFile(a.JWKS, readSet, logger)
 		if err != nil {
@@ -39,16 +35,33 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 		a.sets[""] = set
 	case len(a.Issuer) > 0:
 		for _, issuer := range a.Issuer {
-			set, err := host.KeySet(keys.DiscoveryURL(issuer))
-			if err != nil {
-				return fmt.Errorf("jwt: issuer '%s': %w", issuer, err)
+			if err := a.remoteKeys(host, issuer, a.keysOf(issuer)); err != nil {
+				return err
 			}
-			a.sets[issuer] = set
 		}
+	case len(a.issuers) > 0: // spellings of one
+		return a.remoteKeys(host, "", a.keysOf(a.issuers[0]))
 	default:
 		a.own = true
 		a.sets[""] = host.SigningKeys()
 	}
+	return nil
+}
+
+// keysOf is where an issuer publishes its keys.
+func (a *Authenticator) keysOf(issuer string) string {
+	if a.preset.jwks != "" {
+		return strings.TrimSuffix(issuer, "/") + a.preset.jwks
+	}
+	return keys.DiscoveryURL(issuer)
+}
+
+func (a *Authenticator) remoteKeys(host authenticators.Host, issuer, address string) error {
+	set, err := host.KeySet(address)
+	if err != nil {
+		return fmt.Errorf("jwt: keys at '%s': %w", address, err)
+	}
+	a.sets[issuer] = set
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
@@ -21,62 +22,103 @@ type invalidError struct {
 
 func (e *invalidError) Error() string { return e.reason }
 
-func invalid(format string, args ...any) error {
+func invalid(format string, args ...any) *invalidError {
 	return &invalidError{fmt.Sprintf(format, args...), "Token is invalid"}
 }
 
-// Verify checks a token from its form to its claims, and says whose it is.
+// Verify checks a token from its form to its claims, and says whose it is. One
+// that was checked lately is only looked up.
 func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
-	who, err := a.verify(ctx, c.Value.Reveal())
-	var why *invalidError
-	switch {
-	case err == nil:
+	who, err := a.remembered(ctx, c.Value)
+	if err == nil {
 		return who, nil
-	case !errors.As(err, &why):
+	}
+	why, ok := errors.AsType[*invalidError](err)
+	switch {
+	case !ok:
 		return nil, fmt.Errorf("checking token: %w", err)
 	case c.In == authenticators.InCookie:
 		return nil, authenticators.ErrNoCredential
 	}
+	return nil, a.rejection(why)
+}
+
+// rejection puts what is wrong with a token into SimpleJWT's words.
+func (a *Authenticator) rejection(why *invalidError) *authenticators.RejectedError {
 	rejected := &authenticators.RejectedError{
 		Code: authenticators.CodeNotValid, Detail: "Given token not valid for any token type",
 		Messages:  []authenticators.Message{{TokenClass: "AccessToken", TokenType: "access", Message: why.message}},
-		Challenge: a.challenge("invalid_token"), Cause: err,
+		Challenge: a.challenge("invalid_token"), Cause: why,
 	}
 	if why.message == noUser {
 		rejected.Detail, rejected.Messages = noUser, nil
 	}
-	return nil, rejected
+	return rejected
 }
 
 // noUser is what SimpleJWT says of a token that names nobody.
 const noUser = "Token contained no recognizable user identification"
 
+// remembered takes the verdict of an earlier check, or makes it.
+func (a *Authenticator) remembered(ctx context.Context, token authenticators.Secret) (*identity.Identity, error) {
+	if len(token) > a.maxSize {
+		return nil, invalid("token of %d bytes; at most %d are read", len(token), a.maxSize)
+	}
+	key := verdictKey{token.Sum(), a.scope}
+	v := a.verdicts.get(key)
+	if v == nil || !a.holds(v) {
+		var err error
+		if v, err = a.verify(ctx, token.Reveal()); err != nil {
+			return nil, err
+		}
+		a.verdicts.put(key, v)
+	}
+	if a.store != nil {
+		if err := a.checkRevoked(ctx, v); err != nil {
+			return nil, err
+		}
+	}
+	return v.who, nil
+}
+
+// holds reports whether a verdict is still what a new check would say, but for
+// revocation: the token has not expired, and its key is still trusted.
+func (a *Authenticator) holds(v *verdict) bool {
+	return a.now().Before(v.expires) && a.setOf(v.issuer).Holds(v.key)
+}
+
 // verify returns an *invalidError for a token that is not valid; any other
-// error says that it could not find out.
-func (a *Authenticator) verify(ctx context.Context, token string) (*identity.Identity, error) {
-	t, err := a.split(token)
+// error says that it could not find out. What decides cheaply goes first.
+func (a *Authenticator) verify(ctx context.Context, token string) (*verdict, error) {
+	t, err := split(token)
 	if err != nil {
 		return nil, err
 	}
-	h, err := parseHeader(t.header)
+	h, err := a.readHeader(t.header)
 	if err != nil {
 		return nil, err
-	}
-	if len(a.algorithms) > 0 && !slices.Contains(a.algorithms, h.alg) {
-		return nil, invalid("algorithm %s is not allowed here", h.alg)
 	}
 	claims, err := identity.ParseClaims(t.claims)
 	if err != nil {
-		return nil, invalid("claims: %.80s", err)
+		return nil, invalid("claims: %v", err)
 	}
-	set, err := a.setFor(claims)
+	issuer, err := a.issuerOf(claims)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSignature(ctx, set, h, t); err != nil {
+	key, err := checkSignature(ctx, a.setOf(issuer), h, t)
+	if err != nil {
 		return nil, err
 	}
-	return a.checkClaims(claims)
+	who, err := a.checkClaims(claims)
+	if err != nil {
+		return nil, err
+	}
+	v := &verdict{who: who, key: key, issuer: issuer, expires: who.Expires.Add(time.Duration(a.Leeway)), bytes: weigh(who, token)}
+	if a.store != nil {
+		v.name = a.nameOf(claims, t)
+	}
+	return v, nil
 }
 
 // parts are those of a compact JWS (RFC 7515, section 7.1), decoded.
@@ -87,10 +129,7 @@ type parts struct {
 
 // split takes a token apart. It has one spelling: base64url without padding,
 // with unused bits zero. Otherwise who was revoked could come back in another.
-func (a *Authenticator) split(token string) (parts, error) {
-	if len(token) > a.maxSize {
-		return parts{}, invalid("token of %d bytes; at most %d are read", len(token), a.maxSize)
-	}
+func split(token string) (parts, error) {
 	header, rest, _ := strings.Cut(token, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
 	switch dots := strings.Count(signature, "."); {
@@ -128,24 +167,47 @@ func decodePart(text string) ([]byte, error) {
 // header is what matters of a token's header.
 type header struct{ alg, kid string }
 
-// types are those that a bearer may have (RFC 7519, section 5.1; RFC 9068,
-// section 2.1), in lower case.
-var types = []string{"jwt", "at+jwt", "application/at+jwt"}
+// headerNames are the members that are looked at.
+var headerNames = []string{"alg", "b64", "crit", "kid", "typ"}
 
-// parseHeader reads the header. Keys in it (jwk, jku, x5u, x5c) are not looked
-// at: whoever wrote the token chose them.
-func parseHeader(data []byte) (header, error) {
+// bearerTypes are those that a bearer usually has (RFC 7519, section 5.1; RFC
+// 9068, section 2.1).
+var bearerTypes = []string{"jwt", "at+jwt"}
+
+// lowerTypes gives values of typ in the form that they are compared in.
+func lowerTypes(values []string) []string {
+	types := make([]string, len(values))
+	for i, value := range values {
+		types[i] = lowerType(value)
+	}
+	return types
+}
+
+func lowerType(typ string) string { return strings.TrimPrefix(strings.ToLower(typ), "application/") }
+
+// readHeader reads the header, and refuses what is not allowed here. Keys in it
+// (jwk, jku, x5u, x5c) are not looked at: whoever wrote the token chose them.
+func (a *Authenticator) readHeader(data []byte) (header, error) {
 	members, err := identity.ParseClaims(data)
 	if err != nil {
-		return header{}, invalid("header: %.80s", err)
+		return header{}, invalid("header: %v", err)
+	}
+	for name := range members {
+		// A reader that folds case might take it for the other.
+		if lower := strings.ToLower(name); lower != name && slices.Contains(headerNames, lower) {
+			return header{}, invalid("header with %s in another spelling", lower)
+		}
 	}
 	var h header
 	var ok bool
 	if h.alg, ok = members["alg"].(string); !ok {
 		return h, invalid("header without a text alg")
 	}
-	if keys.CheckAlgorithm(h.alg) != nil {
+	switch {
+	case keys.CheckAlgorithm(h.alg) != nil:
 		return h, invalid("an algorithm that is none, or unknown")
+	case len(a.algorithms) > 0 && !slices.Contains(a.algorithms, h.alg):
+		return h, invalid("algorithm %s is not allowed here", h.alg)
 	}
 	if _, critical := members["crit"]; critical {
 		return h, invalid("header with crit: no extension is understood here")
@@ -158,39 +220,56 @@ func parseHeader(data []byte) (header, error) {
 			return h, invalid("header with a kid that is no text")
 		}
 	}
-	if typ, given := members["typ"]; given {
-		text, _ := typ.(string)
-		if !slices.Contains(types, strings.ToLower(text)) {
-			return h, invalid("its typ is that of a token for something else")
-		}
-	}
-	return h, nil
+	return h, a.checkTyp(members)
 }
 
-// setFor picks the keys by the issuer, before any is tried or fetched.
-func (a *Authenticator) setFor(claims map[string]any) (keys.Set, error) {
+// checkTyp refuses tokens that say to be for something else.
+func (a *Authenticator) checkTyp(members map[string]any) error {
+	typ, given := members["typ"]
+	if !given && len(a.typ) == 0 {
+		return nil
+	}
+	allowed := a.typ
+	if len(allowed) == 0 {
+		allowed = bearerTypes
+	}
+	if text, _ := typ.(string); !slices.Contains(allowed, lowerType(text)) {
+		return invalid("its typ is that of a token for something else")
+	}
+	return nil
+}
+
+// issuerOf is the issuer whose keys a token is checked with. It is asked before
+// any key is tried or fetched.
+func (a *Authenticator) issuerOf(claims map[string]any) (string, error) {
 	issuer, _ := claims["iss"].(string)
-	if len(a.Issuer) > 0 && !slices.Contains(a.Issuer, issuer) {
-		return nil, invalid("issuer is none of those that are trusted")
+	if len(a.issuers) > 0 && !slices.Contains(a.issuers, issuer) {
+		return "", invalid("issuer is none of those that are trusted")
 	}
-	if set := a.sets[issuer]; set != nil {
-		return set, nil
-	}
-	return a.sets[""], nil
+	return issuer, nil
 }
 
-func checkSignature(ctx context.Context, set keys.Set, h header, t parts) error {
+// setOf is the issuer's own key set, or the one for all.
+func (a *Authenticator) setOf(issuer string) keys.Set {
+	if set := a.sets[issuer]; set != nil {
+		return set
+	}
+	return a.sets[""]
+}
+
+// checkSignature finds the key that a token was signed with.
+func checkSignature(ctx context.Context, set keys.Set, h header, t parts) (*keys.Key, error) {
 	found, err := set.Find(ctx, h.kid, h.alg)
 	if errors.Is(err, keys.ErrNoKey) {
-		return invalid("%v, for algorithm %s", err, h.alg)
+		return nil, invalid("%v, for algorithm %s", err, h.alg)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, key := range found {
 		if key.Verify(h.alg, t.input, t.signature) == nil {
-			return nil
+			return key, nil
 		}
 	}
-	return invalid("signature does not fit")
+	return nil, invalid("signature does not fit")
 }

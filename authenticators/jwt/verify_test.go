@@ -186,7 +186,9 @@ func TestHeaders(t *testing.T) {
 		"a key of a stranger":   {`{"alg":"HS256","jwk":` + evil + `,"jku":"http://127.0.0.1:1/","x5u":"file:///etc/passwd","x5c":["AA"],"x5t":"A"}`, true},
 		"kid that is unknown":   {`{"alg":"HS256","kid":"../../dev/null"}`, true}, // our key has no id, so theirs says nothing
 		"empty kid":             {`{"alg":"HS256","kid":""}`, true},
-		"unknown member":        {`{"alg":"HS256","Alg":"none","zz":[1]}`, true},
+		"unknown member":        {`{"alg":"HS256","zz":[1],"Zip":"DEF"}`, true},
+		"alg in another case":   {`{"alg":"HS256","Alg":"none"}`, false},
+		"KID":                   {`{"alg":"HS256","KID":"x"}`, false},
 		"DPoP proof":            {`{"alg":"HS256","typ":"dpop+jwt"}`, false},
 		"event":                 {`{"alg":"HS256","typ":"secevent+jwt"}`, false},
 		"logout":                {`{"alg":"HS256","typ":"logout+jwt"}`, false},

@@ -72,19 +72,19 @@ func TestWhereTheTokenStands(t *testing.T) {
 
 func TestChallengeNamesTheFirstScheme(t *testing.T) {
 	t.Parallel()
-	for config, want := range map[string][2]string{
+	for config, want := range map[string][]string{
 		"":                              {"Token", "authorization token"},
 		"scheme Bearer":                 {`Bearer realm="api"`, "authorization bearer"},
-		"scheme Token bearer":           {"Token", "authorization bearer"},
+		"scheme Token bearer":           {"Token", "authorization token", "authorization bearer"},
 		"scheme JWT":                    {"JWT", "authorization jwt"},
-		"header X-API-Key":              {"", ""},
-		"cookie tok":                    {"", ""},
-		"header X-API-Key\n scheme Key": {"Key", "authorization key"},
+		"header X-API-Key":              {"", "x-api-key"},
+		"cookie tok":                    {""},
+		"header X-API-Key\n scheme Key": {"Key", "authorization key", "x-api-key"},
 	} {
 		a := new(Authenticator)
 		require.NoError(t, guesttest.Load(t, guesttest.NewHost(), a, "token {\n "+config+"\n}"))
 		assert.Equal(t, want[0], a.Challenge(), config)
-		assert.Equal(t, want[1], a.SharedScheme(), config)
+		assert.Equal(t, want[1:], a.SharedSchemes(), config)
 	}
 }
 
@@ -125,7 +125,12 @@ func FuzzFind(f *testing.F) {
 	} {
 		f.Add(seed[0], seed[1])
 	}
-	a := &Authenticator{Scheme: []string{"Token", "Bearer"}, Cookie: "tok", shared: true}
+	a := &Authenticator{Cookie: "tok"}
+	a.headers.Add("Authorization", "Token")
+	a.headers.Add("Authorization", "Bearer")
+	for _, scheme := range a.SharedSchemes() {
+		require.NoError(f, a.ShareScheme(scheme, authenticators.Sharing{a, takesJWTs{}}))
+	}
 	f.Fuzz(func(t *testing.T, header, cookie string) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["Authorization"] = []string{header}
@@ -145,4 +150,16 @@ func FuzzFind(f *testing.F) {
 			require.ErrorIs(t, err, authenticators.ErrNoCredential)
 		}
 	})
+}
+
+// takesJWTs is another authenticator that reads the same scheme.
+type takesJWTs struct{}
+
+func (takesJWTs) SharedSchemes() []string                          { return nil }
+func (takesJWTs) ShareScheme(string, authenticators.Sharing) error { return nil }
+func (takesJWTs) Fit(value authenticators.Secret) int {
+	if authenticators.LooksLikeJWT(value) {
+		return 1
+	}
+	return 0
 }

@@ -66,7 +66,7 @@ type Authenticator struct {
 	pattern     foreign.Pattern
 	mapping     *identity.Mapping
 	checkOrigin func(*http.Request) error
-	shared      bool // another authenticator reads the same scheme
+	headers     authenticators.Headers
 }
 
 const (
@@ -89,6 +89,12 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	}
 	if len(a.Scheme) == 0 && a.Header == "" && a.Cookie == "" {
 		a.Scheme = []string{defaultScheme}
+	}
+	for _, scheme := range a.Scheme {
+		a.headers.Add("Authorization", scheme)
+	}
+	if a.Header != "" {
+		a.headers.Add(a.Header, "")
 	}
 	host := authenticators.HostOf(ctx)
 	a.store = host.Store()
@@ -148,39 +154,25 @@ func (a *Authenticator) check() error {
 // Find reads the token from Authorization, from its own header, or from its
 // cookie, in this order.
 func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error) {
-	for _, scheme := range a.Scheme {
-		value, err := authenticators.FromHeader(r, "Authorization", scheme)
-		if err == nil && a.shared && authenticators.LooksLikeJWT(value) {
-			err = authenticators.ErrNoCredential
-		}
-		if !errors.Is(err, authenticators.ErrNoCredential) {
-			return authenticators.Credential{In: authenticators.InHeader, Name: "Authorization", Value: value}, inWords(err)
-		}
-	}
-	if a.Header != "" {
-		value, err := authenticators.FromHeader(r, a.Header, "")
-		if !errors.Is(err, authenticators.ErrNoCredential) {
-			return authenticators.Credential{In: authenticators.InHeader, Name: a.Header, Value: value}, inWords(err)
-		}
-	}
-	if a.Cookie != "" {
+	c, err := a.headers.Find(r, a)
+	if a.Cookie != "" && errors.Is(err, authenticators.ErrNoCredential) {
 		value, err := authenticators.FromCookie(r, a.Cookie)
 		return authenticators.Credential{In: authenticators.InCookie, Name: a.Cookie, Value: value}, err
 	}
-	return authenticators.Credential{}, authenticators.ErrNoCredential
+	return c, inWords(err)
 }
 
 // inWords says what is wrong with a header as Django REST framework does.
 func inWords(err error) error {
 	var detail string
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, authenticators.ErrNoCredential):
+		return err
 	case errors.Is(err, authenticators.ErrNoValue):
 		detail = "Invalid token header. No credentials provided."
 	case errors.Is(err, authenticators.ErrCharacters):
 		detail = "Invalid token header. Token string should not contain invalid characters."
-	default:
+	default: // sent twice, or several words
 		detail = "Invalid token header. Token string should not contain spaces."
 	}
 	return &authenticators.RejectedError{Code: authenticators.CodeBadHeader, Detail: detail, Cause: err}
@@ -256,23 +248,22 @@ func (a *Authenticator) Challenge() string {
 	return a.Scheme[0]
 }
 
-// SharedScheme is the scheme that a JWT may travel under too: Bearer where it
-// is one of several, else the first.
-func (a *Authenticator) SharedScheme() string {
-	if len(a.Scheme) == 0 {
-		return ""
-	}
-	shared := strings.ToLower(a.Scheme[0])
-	for _, scheme := range a.Scheme {
-		if strings.EqualFold(scheme, "Bearer") {
-			shared = "bearer"
-		}
-	}
-	return "authorization " + shared
+// SharedSchemes are where other kinds of token may travel too.
+func (a *Authenticator) SharedSchemes() []string { return a.headers.SharedSchemes() }
+
+// ShareScheme tells it who else reads a scheme.
+func (a *Authenticator) ShareScheme(scheme string, with authenticators.Sharing) error {
+	a.headers.ShareScheme(scheme, with)
+	return nil
 }
 
-// ShareScheme leaves values that look like a JWT to others.
-func (a *Authenticator) ShareScheme() { a.shared = true }
+// Fit leaves to others what looks like a JWT.
+func (a *Authenticator) Fit(value authenticators.Secret) int {
+	if authenticators.LooksLikeJWT(value) {
+		return 0
+	}
+	return 1
+}
 
 // CheckOrigin refuses the requests of other sites; see authenticators.CookieGuard.
 func (a *Authenticator) CheckOrigin(r *http.Request) error {

@@ -134,14 +134,16 @@ func TestBearerIsSharedByShape(t *testing.T) {
 	t.Parallel()
 	a := new(Authenticator)
 	require.NoError(t, guesttest.Load(t, guesttest.NewHost(), a, "token {\n scheme Bearer Token\n}"))
-	assert.Equal(t, "authorization bearer", a.SharedScheme())
+	assert.Equal(t, []string{"authorization bearer", "authorization token"}, a.SharedSchemes())
 	assert.Equal(t, `Bearer realm="api"`, a.Challenge())
 	var rejected *authenticators.RejectedError
 	_, err := guesttest.Ask(t, a, "Authorization: Bearer eyJh.eyJz.c2ln")
 	require.ErrorAs(t, err, &rejected, "alone it takes all")
-	a.ShareScheme()
+	require.NoError(t, a.ShareScheme("authorization bearer", authenticators.Sharing{a, takesJWTs{}}))
 	_, err = guesttest.Ask(t, a, "Authorization: Bearer eyJh.eyJz.c2ln")
 	require.ErrorIs(t, err, authenticators.ErrNoCredential)
+	_, err = guesttest.Ask(t, a, "Authorization: Token eyJh.eyJz.c2ln")
+	require.ErrorAs(t, err, &rejected, "nobody else reads that scheme")
 	_, err = guesttest.Ask(t, a, "Authorization: Bearer ya29.opaque")
 	require.ErrorAs(t, err, &rejected)
 }

@@ -49,6 +49,11 @@ func (h *Host) SigningKeys() *keys.Ring { return &h.Ring }
 // KeySet makes a key set that nobody shares.
 func (h *Host) KeySet(url string) (*keys.Remote, error) { return keys.NewRemote(url, zap.NewNop()) }
 
+// Pooled makes what nobody shares.
+func (h *Host) Pooled(_ string, make func() (caddy.Destructor, error)) (caddy.Destructor, error) {
+	return make()
+}
+
 // Guest is an authenticator as a Caddyfile describes it.
 type Guest interface {
 	authenticators.Authenticator
@@ -57,7 +62,7 @@ type Guest interface {
 }
 
 // Load reads a Caddyfile block into guest and provisions it.
-func Load(t testing.TB, host *Host, guest Guest, config string) error {
+func Load(t testing.TB, host authenticators.Host, guest Guest, config string) error {
 	t.Helper()
 	if err := guest.UnmarshalCaddyfile(caddyfile.NewTestDispenser(config)); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,8 +32,24 @@ type pkg struct {
 	Imports    []string
 }
 
+// path is the package's folder, as seen from the module's.
+func (p pkg) path() string { return ours(p.ImportPath) }
+
+func ours(importPath string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+}
+
 func packages(t *testing.T) []pkg {
 	t.Helper()
+	// `go list` reads the tree in a process of its own, which Go's test cache
+	// doesn't see. What is listed here, it does: a changed or new file makes
+	// the test run again.
+	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		return err
+	}))
 	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -77,15 +94,14 @@ func layerOf(path string) int {
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
-		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		from := p.path()
 		layer := layerOf(from)
 		require.GreaterOrEqual(t, layer, 0, "%s has no layer; say in this test where it belongs", from)
 		for _, imported := range p.Imports {
-			to, ours := strings.CutPrefix(imported, module)
-			if !ours {
+			if !strings.HasPrefix(imported, module) {
 				continue
 			}
-			to = strings.TrimPrefix(to, "/")
+			to := ours(imported)
 			if strings.HasPrefix(to, from+"/") && from != "" || layer == 0 {
 				continue
 			}
@@ -105,7 +121,7 @@ var only = map[string][]string{
 func TestLibrariesAreKnownInOnePlace(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
-		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		from := p.path()
 		for _, imported := range p.Imports {
 			for library, users := range only {
 				if strings.HasPrefix(imported, library) {
@@ -116,11 +132,28 @@ func TestLibrariesAreKnownInOnePlace(t *testing.T) {
 	}
 }
 
+// testHelpers serve tests: none of them ends up in anybody's Caddy.
+var testHelpers = []string{"internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
+
+func TestHelpersOfTestsStayInTests(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := p.path()
+		if slices.Contains(testHelpers, from) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			assert.NotContains(t, testHelpers, ours(imported), "%s imports %s outside its tests", from, imported)
+			assert.NotEqual(t, "testing", imported, "%s serves tests: list it in testHelpers", from)
+		}
+	}
+}
+
 // The config structs are the reference: each option says what it means.
 func TestEveryOptionIsExplained(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
-		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		from := p.path()
 		if from != "" && !strings.HasPrefix(from, "authenticators/") && !strings.HasPrefix(from, "store/") {
 			continue
 		}

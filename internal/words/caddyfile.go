@@ -29,6 +29,18 @@ func Many(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
+// Flag reads an option without arguments, which may stand once.
+func Flag(d *caddyfile.Dispenser, to *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if *to {
+		return d.Errf("%s stands twice; once is enough", d.Val())
+	}
+	*to = true
+	return nil
+}
+
 // Duration reads an option with a positive duration, which may stand once.
 func Duration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	option, text := d.Val(), ""

@@ -1,0 +1,57 @@
+package edgeauth
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/keys"
+	"github.com/edgeauth/caddy-edgeauth/store"
+	"github.com/edgeauth/caddy-edgeauth/store/redis"
+)
+
+// Store is where our own records live.
+func (a *App) Store() store.Store { return a.store }
+
+// foreignTimeout bounds calls to a Redis that only an authenticator names.
+const foreignTimeout = 250 * time.Millisecond
+
+// Foreign reads the keys of others in the Redis at url, or in that of the store.
+func (a *App) Foreign(url string) (store.Reader, error) {
+	from := a.store
+	if url != "" {
+		provider, err := redis.At(url, foreignTimeout)
+		if err != nil {
+			return nil, err
+		}
+		if from, err = a.openStore(provider); err != nil {
+			return nil, err
+		}
+	}
+	reader, ok := from.Handle.(store.ForeignReader)
+	if !ok {
+		return nil, errors.New("the records of another application are read from Redis: " +
+			"add 'redis <url>' here, or 'store redis <url>' to the global options")
+	}
+	return &watchedReader{Reader: reader.Foreign(), outage: from.outage}, nil
+}
+
+// SigningKeys are the keys that our own tokens are signed with.
+func (a *App) SigningKeys() *keys.Ring {
+	a.ring.wanted.Store(true)
+	return a.ring.Ring
+}
+
+// KeySet returns the live key set at url.
+func (a *App) KeySet(url string) (*keys.Remote, error) {
+	return pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
+}
+
+// Pooled returns what guests keep under key, across reloads.
+func (a *App) Pooled(key string, make func() (caddy.Destructor, error)) (caddy.Destructor, error) {
+	return pooled(a, "guest "+key, make)
+}
+
+var _ authenticators.Host = (*App)(nil)

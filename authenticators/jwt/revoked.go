@@ -1,0 +1,56 @@
+package jwt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/records"
+)
+
+// believeFor is how long the store's word on a revocation is believed, unless
+// this gateway itself has revoked something since.
+const believeFor = 2 * time.Second
+
+// nameOf is the name that a token can be revoked by.
+func (a *Authenticator) nameOf(claims map[string]any, t parts) string {
+	id, _ := claims[a.idClaim].(string)
+	if a.idClaim == "" || id == "" {
+		return records.NameByInput(string(t.input))
+	}
+	issuer, _ := claims["iss"].(string)
+	return records.NameByID(issuer, id)
+}
+
+// checkRevoked asks the store, unless it was asked lately, whether the token or
+// all earlier logins of its user were revoked.
+func (a *Authenticator) checkRevoked(ctx context.Context, v *verdict) error {
+	now, revisions := a.now(), records.Revisions()
+	if asked := v.asked.Load(); asked != 0 && now.Sub(time.Unix(0, asked)) < believeFor && v.revisions.Load() == revisions {
+		return nil
+	}
+	// Both at once: a round trip, not two.
+	login := make(chan answer, 1)
+	go func() {
+		revoked, err := records.LoginRevoked(ctx, a.store, v.who.ID, v.who.AuthTime)
+		login <- answer{revoked, err}
+	}()
+	revoked, err := records.JWTRevoked(ctx, a.store, v.name)
+	for _, said := range []answer{{revoked, err}, <-login} {
+		if said.err != nil {
+			return fmt.Errorf("looking for a revocation: %w", said.err)
+		}
+		if said.revoked {
+			return &invalidError{"revoked", "Token is blacklisted"}
+		}
+	}
+	v.revisions.Store(revisions)
+	v.asked.Store(now.UnixNano())
+	return nil
+}
+
+// answer is what the store said.
+type answer struct {
+	revoked bool
+	err     error
+}

@@ -1,0 +1,120 @@
+package jwt
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
+	"github.com/edgeauth/caddy-edgeauth/records"
+)
+
+// revocable accepts ES256 and asks the store of host.
+func revocable(t *testing.T, host *guesttest.Host, options string) *Authenticator {
+	t.Helper()
+	a := new(Authenticator)
+	require.NoError(t, guesttest.Load(t, host, a, "jwt {\n key ES256 "+keyFile(t, "ES256")+"\n "+options+"\n}"))
+	a.now = func() time.Time { return now }
+	return a
+}
+
+func TestRevokedTokenIsRefusedInEachOfItsSpellings(t *testing.T) {
+	t.Parallel()
+	for name, claims := range map[string]object{"by jti": {"jti": "a"}, "by what was signed": nil, "jti that is no text": {"jti": 5}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := guesttest.NewHost()
+			a, careless := revocable(t, host, "check_revoked"), revocable(t, host, "")
+			good := token("ES256", claims)
+			other := otherSpelling(t, good)
+			for _, token := range []string{good, other} { // remembered from here on
+				_, err := ask(t, a, token)
+				require.NoError(t, err)
+			}
+			parts, err := split(good)
+			require.NoError(t, err)
+			revoked := records.NameByInput(string(parts.input))
+			if claims["jti"] == "a" {
+				revoked = records.NameByID("https://idp.example.com", "a")
+			}
+			require.NoError(t, records.RevokeJWT(t.Context(), host.Records, revoked, time.Minute))
+			for _, token := range []string{good, other} {
+				_, err := ask(t, a, token)
+				assert.Equal(t, "Token is blacklisted", refusal(t, err).Messages[0].Message, "at once, where it is revoked")
+				_, err = ask(t, careless, token)
+				require.NoError(t, err, "it is asked for only where the config says so")
+			}
+			_, err = ask(t, a, token("ES256", object{"jti": "b"}))
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestAllLoginsOfAUserSoFarAreRevoked(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := revocable(t, host, "check_revoked\n id_prefix idp:")
+	before := token("ES256", object{"iat": now.Unix(), "jti": "1"})
+	_, err := ask(t, a, before)
+	require.NoError(t, err)
+	require.NoError(t, records.RevokeBefore(t.Context(), host.Records, "idp:alice", now))
+	for name, c := range map[string]struct {
+		claims object
+		ok     bool
+	}{
+		"before":                            {object{"iat": now.Unix() - 1}, false},
+		"in the same second":                {object{"iat": now.Unix()}, false},
+		"refreshed since, of an old login":  {object{"iat": now.Unix() + 2, "auth_time": now.Unix() - 100}, false},
+		"of an unknown time":                {object{"iat": nil}, false},
+		"after":                             {object{"iat": now.Unix() + 1}, true},
+		"after, with the time of the login": {object{"iat": now.Unix() + 9, "auth_time": now.Unix() + 1}, true},
+		"of somebody else":                  {object{"sub": "bob"}, true},
+	} {
+		a.now = func() time.Time { return now.Add(10 * time.Second) }
+		_, err := ask(t, a, token("ES256", c.claims))
+		assert.Equal(t, c.ok, err == nil, "%s: %v", name, err)
+	}
+	_, err = ask(t, a, before)
+	refusal(t, err)
+}
+
+func TestStoreIsAskedOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := revocable(t, host, "check_revoked")
+	good := token("ES256", object{"jti": "a"})
+	clock := now
+	a.now = func() time.Time { return clock }
+	for i, want := range []struct {
+		after time.Duration
+		reads int
+	}{{0, 2}, {0, 2}, {believeFor - 1, 2}, {1, 4}, {time.Second, 4}} {
+		clock = clock.Add(want.after)
+		_, err := ask(t, a, good)
+		require.NoError(t, err)
+		require.Equal(t, want.reads, host.Records.Reads, "%d", i)
+	}
+}
+
+func TestStoreThatIsDownIsNoRejection(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := revocable(t, host, "check_revoked")
+	clock := now
+	a.now = func() time.Time { return clock }
+	good := token("ES256", nil)
+	_, err := ask(t, a, good)
+	require.NoError(t, err)
+	host.Records.Fail = errors.New("connection refused")
+	_, err = ask(t, a, good)
+	require.NoError(t, err, "what it said a moment ago is believed")
+	clock = clock.Add(believeFor)
+	_, err = ask(t, a, good)
+	var rejected *authenticators.RejectedError
+	require.Error(t, err)
+	require.False(t, errors.As(err, &rejected) || errors.Is(err, authenticators.ErrNoCredential), "%v", err)
+}
