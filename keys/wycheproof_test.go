@@ -71,3 +71,67 @@ func verifyWith(t *testing.T, set []byte, jws string) error {
 	}
 	return err
 }
+
+// weakKeys are the vectors with keys that we take for nothing: RSA with an
+// exponent of 3, and secrets of less than 32 bytes (RFC 7518, section 3.2).
+var weakKeys = map[string]int{"RS256": 2, "HS256": 6}
+
+// TestWycheproofSignatures checks bare signatures, by algorithm.
+func TestWycheproofSignatures(t *testing.T) {
+	t.Parallel()
+	for name, alg := range map[string]string{
+		"ecdsa_secp256r1_sha256_p1363": "ES256", "ecdsa_secp384r1_sha384_p1363": "ES384", "ecdsa_secp521r1_sha512_p1363": "ES512",
+		"ed25519": "EdDSA", "hmac_sha256": "HS256", "rsa_signature_2048_sha256": "RS256", "rsa_pss_2048_sha256_mgf1_32": "PS256",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile("testdata/wycheproof/" + name + "_test.json")
+			require.NoError(t, err)
+			var file struct {
+				NumberOfTests int
+				TestGroups    []struct {
+					PublicKeyPEM string
+					TagSize      int
+					Tests        []signatureVector
+				}
+			}
+			require.NoError(t, json.Unmarshal(data, &file))
+			run, weak := 0, 0
+			for _, group := range file.TestGroups {
+				for _, c := range group.Tests {
+					run++
+					key, err := keyOf(t, alg, group.PublicKeyPEM, unhex(t, c.Key))
+					if err != nil {
+						weak++
+						continue
+					}
+					want := c.Result == "valid" && (group.TagSize == 0 || group.TagSize == 256) // RFC 7518, section 3.2: a tag is not cut
+					err = key.Verify(alg, unhex(t, c.Msg), unhex(t, c.Sig+c.Tag))
+					assert.Equal(t, want, err == nil, "tcId %d, %s", c.TCID, c.Comment)
+				}
+			}
+			assert.Equal(t, file.NumberOfTests, run)
+			assert.Equal(t, weakKeys[alg], weak)
+		})
+	}
+}
+
+// signatureVector is a message and its signature, in hex.
+type signatureVector struct {
+	TCID            int
+	Comment, Result string
+	Msg, Sig        string
+	Key, Tag        string // of HMAC
+}
+
+func keyOf(t *testing.T, alg, public string, secret []byte) (*Key, error) {
+	t.Helper()
+	if public == "" {
+		return NewKey("", alg, secret)
+	}
+	loaded, err := Read([]byte(public), alg)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Keys[0], nil
+}
