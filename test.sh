@@ -119,7 +119,9 @@ integration() {
 	step "integration tests"
 	install redis-server redis-server /usr/lib/python3/dist-packages/django python3-django \
 		/usr/lib/python3/dist-packages/django_redis python3-django-redis \
-		/usr/lib/python3/dist-packages/redis python3-redis curl curl
+		/usr/lib/python3/dist-packages/redis python3-redis curl curl \
+		/usr/lib/python3/dist-packages/rest_framework_simplejwt python3-djangorestframework-simplejwt \
+		/usr/lib/python3/dist-packages/cryptography python3-cryptography
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
 		scratch=$(mktemp -d)
 		OUTPUT=$scratch/caddy ./xcaddy.sh

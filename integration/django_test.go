@@ -19,12 +19,19 @@ import (
 // startDjango runs a real Django with its sessions in Redis, and returns its URL.
 func startDjango(t testing.TB, redisURL string) string {
 	t.Helper()
+	return startPython(t, "/whoami/", "django/site.py", redisURL, t.TempDir())
+}
+
+// startPython runs a site until the test ends, with a free port before its
+// arguments, and returns its URL as soon as it answers at path.
+func startPython(t testing.TB, path, script string, args ...string) string {
+	t.Helper()
 	port := freeport.Take(t)
 	// Debian's Python has Debian's Django; another Python in PATH would not.
-	cmd := exec.Command("/usr/bin/python3", "django/site.py", port, redisURL, t.TempDir())
+	cmd := exec.Command("/usr/bin/python3", append([]string{script, port}, args...)...)
 	out := new(logBuffer)
 	cmd.Stdout, cmd.Stderr = out, out
-	require.NoError(t, cmd.Start(), "Debian's python3 and python3-django are needed; ./test.sh installs them")
+	require.NoError(t, cmd.Start(), "Debian's python3 with Django is needed; ./test.sh installs it")
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Process.Kill()
@@ -32,13 +39,13 @@ func startDjango(t testing.TB, redisURL string) string {
 	})
 	base := "http://127.0.0.1:" + port
 	eventually(t, 30*time.Second, func() bool {
-		resp, err := http.Get(base + "/whoami/")
+		resp, err := http.Get(base + path)
 		if err != nil {
 			return false
 		}
 		resp.Body.Close()
 		return true
-	}, "Django does not answer: %s", out)
+	}, "%s does not answer: %s", script, out)
 	return base
 }
 

@@ -68,10 +68,16 @@ type gateway struct {
 func startGateway(t testing.TB, global, sites string, vars ...string) *gateway {
 	t.Helper()
 	g := newGateway(t, vars...)
+	g.serve(global, sites)
+	return g
+}
+
+// serve runs a Caddyfile as startGateway does.
+func (g *gateway) serve(global, sites string) {
+	g.t.Helper()
 	config := g.write("Caddyfile", "{\n\tadmin "+g.admin+"\n\tauto_https off\n"+global+"\n}\n"+sites)
 	g.start("run", "--config", config, "--adapter", "caddyfile")
 	g.waitReady()
-	return g
 }
 
 func newGateway(t testing.TB, vars ...string) *gateway {

@@ -68,7 +68,7 @@ func (r *Ring) Sign(claims []byte, typ string) (string, error) {
 	}
 	header, err := json.Marshal(struct {
 		Algorithm string `json:"alg"`
-		ID        string `json:"kid"`
+		ID        string `json:"kid,omitempty"`
 		Type      string `json:"typ"`
 	}{h.signer.alg, h.signer.ID, typ})
 	if err != nil {

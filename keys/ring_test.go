@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"math/big"
 	"strings"
@@ -120,7 +121,10 @@ func TestSignersAreReadFromAllForms(t *testing.T) {
 		"JWK of Ed25519":         {asJWK(edKey().Public(), `"d":"`+base64.RawURLEncoding.EncodeToString(edKey().Seed())+`"`), ""},
 		"JWK of two keys":        {asJWK(&p256().PublicKey, `"d":"`+base64.RawURLEncoding.EncodeToString(stranger)+`"`), "does not sign"},
 		"public JWK":             {asJWK(&p256().PublicKey, ""), "not a private key"},
-		"secret":                 {asJWK(make([]byte, 64), ""), "not a private key"},
+		"short secret":           {asJWK(make([]byte, 31), ""), "at least 32 are needed"},
+		"secret for RS256":       {asJWK(make([]byte, 64), `"alg":"RS256"`), "does not go with this key"},
+		"for encryption":         {asJWK(make([]byte, 64), `"use":"enc"`), "its use is 'enc'"},
+		"to verify only":         {asJWK(make([]byte, 64), `"key_ops":["verify"]`), "do not hold 'sign'"},
 		"public PEM":             {inPEM("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(edKey().Public()))), "a private key is needed"},
 		"with passphrase":        {inPEM("ENCRYPTED PRIVATE KEY", nil), "passphrase"},
 		"weak RSA":               {inPEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak())), "RSA key of 1024 bits; at least 2048 are needed"},
@@ -138,6 +142,39 @@ func TestSignersAreReadFromAllForms(t *testing.T) {
 			assert.Len(t, signer.ID, 43)
 		})
 	}
+}
+
+func TestJWKSaysHowItSigns(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ jwk, header string }{
+		"secret":           {asJWK(make([]byte, 64), ""), `{"alg":"HS256","typ":"JWT"}`},
+		"secret for HS512": {asJWK(make([]byte, 64), `"alg":"HS512","kid":"a","use":"sig","key_ops":["sign","verify"]`), `{"alg":"HS512","kid":"a","typ":"JWT"}`},
+		"RSA for PS384":    {rsaJWK(`"alg":"PS384","kid":"b"`), `{"alg":"PS384","kid":"b","typ":"JWT"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ring := NewRing(must(LoadSigner([]byte(c.jwk))))
+			token, err := ring.Sign([]byte("{}"), "JWT")
+			require.NoError(t, err)
+			header := b64(t, token[:strings.IndexByte(token, '.')])
+			require.JSONEq(t, c.header, string(header))
+			var h struct{ Alg, Kid string }
+			require.NoError(t, json.Unmarshal(header, &h))
+			require.NoError(t, check(t, ring, h.Kid, h.Alg, token))
+			require.ErrorIs(t, check(t, ring, h.Kid, "HS384", token), ErrNoKey, "one algorithm")
+		})
+	}
+}
+
+// rsaJWK is the private key as a JWK.
+func rsaJWK(members string) string {
+	key := rsaKey()
+	encode := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.Bytes()) }
+	private := []string{members}
+	for name, n := range map[string]*big.Int{"d": key.D, "p": key.Primes[0], "q": key.Primes[1], "dp": key.Precomputed.Dp, "dq": key.Precomputed.Dq, "qi": key.Precomputed.Qinv} {
+		private = append(private, `"`+name+`":"`+encode(n)+`"`)
+	}
+	return asJWK(&key.PublicKey, strings.Join(private, ","))
 }
 
 func TestClusterEndsUpWithOneKey(t *testing.T) {

@@ -13,31 +13,45 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
-// Signer is a private key that signs our own tokens.
+// Signer is a key that signs our own tokens: a private one, or the secret that
+// we share with an app.
 type Signer struct {
-	// ID is the key's thumbprint (RFC 7638).
+	// ID is what the JWK calls the key, else the thumbprint of its public part
+	// (RFC 7638). That of a secret is empty: it would tell something of it.
 	ID string
 
 	alg     string
-	private crypto.Signer
+	private any // crypto.Signer, or []byte of an HMAC secret
 	public  *Key
 }
 
 // NewSigner makes a signer of a private key: Ed25519, ECDSA or RSA.
-func NewSigner(private crypto.Signer) (*Signer, error) {
-	material := private.Public()
-	id, err := thumbprint(material)
+func NewSigner(private crypto.Signer) (*Signer, error) { return newSigner("", "", private) }
+
+func newSigner(id, alg string, private any) (*Signer, error) {
+	material := private
+	switch k := private.(type) {
+	case []byte:
+	case crypto.Signer:
+		material = k.Public()
+		if id == "" {
+			var err error
+			if id, err = thumbprint(material); err != nil {
+				return nil, err
+			}
+		}
+	default:
+		return nil, errors.New("not a private key that signs")
+	}
+	public, err := NewKey(id, alg, material)
 	if err != nil {
 		return nil, err
 	}
-	public, err := NewKey(id, "", material)
-	if err != nil {
-		return nil, err
-	}
-	alg := public.algorithms[0]
+	alg = public.algorithms[0]
 	public.algorithms = []string{alg}
 	signer := &Signer{ID: id, alg: alg, private: private, public: public}
 	return signer, signer.test()
@@ -66,14 +80,12 @@ func GenerateSigner() (*Signer, error) {
 	return NewSigner(private)
 }
 
-// LoadSigner reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or as a JWK.
+// LoadSigner reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1), or as a JWK,
+// which may be a secret too. A JWK may say for which algorithm; otherwise RSA
+// keys sign RS256, and secrets HS256.
 func LoadSigner(data []byte) (*Signer, error) {
 	if strings.HasPrefix(strings.TrimSpace(string(data)), "{") {
-		parsed, err := parseJWK(data)
-		if err != nil {
-			return nil, err
-		}
-		return signerOf(parsed.material)
+		return loadJWKSigner(data)
 	}
 	block, rest := pem.Decode(data)
 	if block != nil && block.Type == "EC PARAMETERS" { // openssl ecparam puts them first
@@ -99,15 +111,20 @@ func LoadSigner(data []byte) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signerOf(private)
+	return newSigner("", "", private)
 }
 
-func signerOf(private any) (*Signer, error) {
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("not a private key that signs")
+func loadJWKSigner(data []byte) (*Signer, error) {
+	k, err := parseJWK(data)
+	switch {
+	case err != nil:
+		return nil, err
+	case k.use != "" && k.use != "sig":
+		return nil, fmt.Errorf("its use is '%s', not 'sig'", k.use)
+	case len(k.operations) > 0 && !slices.Contains(k.operations, "sign"):
+		return nil, errors.New("its key_ops do not hold 'sign'")
 	}
-	return NewSigner(signer)
+	return newSigner(k.id, k.alg, k.material)
 }
 
 // MarshalPEM gives the private key in PKCS #8.
