@@ -9,7 +9,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,11 +27,11 @@ func TestJSONTestSuite(t *testing.T) {
 		_, err = ParseClaims(asClaim)
 		switch {
 		case strings.HasPrefix(name, "n_"):
-			assert.Error(t, err, name)
+			require.Error(t, err, name)
 		case strings.HasPrefix(name, "y_object_duplicated_key"):
-			assert.ErrorIs(t, err, errTwice, name)
+			require.ErrorIs(t, err, errTwice, name)
 		case strings.HasPrefix(name, "y_"):
-			assert.NoError(t, err, name)
+			require.NoError(t, err, name)
 		}
 	}
 }

@@ -170,11 +170,11 @@ func TestJWKSaysHowItSigns(t *testing.T) {
 func rsaJWK(members string) string {
 	key := rsaKey()
 	encode := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.Bytes()) }
-	private := []string{members}
-	for name, n := range map[string]*big.Int{"d": key.D, "p": key.Primes[0], "q": key.Primes[1], "dp": key.Precomputed.Dp, "dq": key.Precomputed.Dq, "qi": key.Precomputed.Qinv} {
-		private = append(private, `"`+name+`":"`+encode(n)+`"`)
+	numbers := map[string]*big.Int{"d": key.D, "p": key.Primes[0], "q": key.Primes[1], "dp": key.Precomputed.Dp, "dq": key.Precomputed.Dq, "qi": key.Precomputed.Qinv}
+	for name, n := range numbers {
+		members += `,"` + name + `":"` + encode(n) + `"`
 	}
-	return asJWK(&key.PublicKey, strings.Join(private, ","))
+	return asJWK(&key.PublicKey, members)
 }
 
 func TestClusterEndsUpWithOneKey(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -141,7 +140,7 @@ func publicJWK(key any) json.RawMessage {
 		key = list[0]
 	}
 	members := key.(map[string]any)
-	for _, private := range strings.Fields("d p q dp dq qi") {
+	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi"} {
 		delete(members, private)
 	}
 	return must(json.Marshal(members))
