@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -57,6 +58,20 @@ func (r *Ring) Find(_ context.Context, kid, alg string) ([]*Key, error) {
 func (r *Ring) Holds(key *Key) bool {
 	h := r.held.Load()
 	return h != nil && Static(h.public).Holds(key)
+}
+
+// Algorithms lists what the keys are for, once each; nil while the ring is empty.
+func (r *Ring) Algorithms() []string {
+	h := r.held.Load()
+	if h == nil {
+		return nil
+	}
+	var list []string
+	for _, key := range h.public {
+		list = append(list, key.algorithms...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Sign makes a JWT in compact form of claims in JSON. typ says which kind of

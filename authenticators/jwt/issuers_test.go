@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
+	"github.com/edgeauth/caddy-edgeauth/keys"
 )
 
 // share makes authenticators members of one policy.
@@ -73,6 +75,29 @@ func TestEachTokenGoesToWhoNamesItsIssuer(t *testing.T) {
 			assert.Equal(t, c.owner, asked)
 		})
 	}
+}
+
+func TestOwnSecretTakesItsTokensBesideOthers(t *testing.T) {
+	t.Parallel()
+	jwk := `{"kty":"oct","k":"` + encode([]byte(secret)) + `"}`
+	host := guesttest.NewHost()
+	host.Ring.Set(must(keys.LoadSigner([]byte(jwk))))
+	own := new(Authenticator)
+	require.NoError(t, guesttest.Load(t, host, own, "jwt"))
+	own.now = func() time.Time { return now }
+	other := ready(t, "jwt https://b.example {\n audience b\n key ES256 "+keyFile(t, "ES256")+"\n}")
+	public := ready(t, "jwt {\n key ES256 "+keyFile(t, "ES256")+"\n}")
+	require.NoError(t, share(other, public, own))
+	good := token("HS256", object{"iss": nil, "token_type": "access"})
+	for _, stranger := range []*Authenticator{other, public} {
+		_, err := ask(t, stranger, good)
+		require.ErrorIs(t, err, authenticators.ErrNoCredential)
+	}
+	who, err := ask(t, own, good)
+	require.NoError(t, err)
+	assert.Equal(t, "alice", who.ID)
+	_, err = ask(t, public, token("ES256", object{"iss": nil}))
+	require.NoError(t, err, "what is none of ours goes to the other")
 }
 
 func TestOneThatGetsNoTokensIsWarnedAbout(t *testing.T) {

@@ -43,7 +43,11 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 		return a.remoteKeys(host, "", a.keysOf(a.issuers[0]))
 	default:
 		a.own = true
-		a.sets[""] = host.SigningKeys()
+		ring := host.SigningKeys()
+		a.sets[""] = ring
+		if known := ring.Algorithms(); known != nil { // else the key is made later, and is no secret
+			a.fits = known
+		}
 	}
 	return nil
 }
