@@ -13,9 +13,12 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-// longestRevocation is how long a JWT is revoked whose end nobody knows: longer
-// than any that is accepted by default.
-const longestRevocation = 400 * 24 * time.Hour
+// How long a JWT is revoked whose end nobody knows: longer than any that is
+// accepted by default. And how long one may be at most.
+const (
+	usualRevocation   = 400 * 24 * time.Hour
+	longestRevocation = 100 * 365 * 24 * time.Hour
+)
 
 // revokeJWT ends one JWT: given as it is, or by its issuer and jti. Policies
 // ask for it that say check_revoked.
@@ -32,7 +35,7 @@ func revokeJWT(app *App, r *http.Request) (any, error) {
 	if (body.JWT == "") == (body.JTI == "") || body.JWT != "" && body.Issuer != "" {
 		return nil, badRequest("either a jwt is needed, or a jti with its issuer (if it has one)")
 	}
-	lifetime, err := lifetimeOf(body.Lifetime, longestRevocation, longestRevocation)
+	lifetime, err := lifetimeOf(body.Lifetime, usualRevocation, longestRevocation)
 	if err != nil {
 		return nil, err
 	}
@@ -58,15 +61,15 @@ func revokeJWT(app *App, r *http.Request) (any, error) {
 // its id from one of idClaims, and how long it has still to live. It is not
 // verified: to revoke a forged one does no harm.
 func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.Duration, error) {
+	token = strings.TrimSpace(token)
 	input := token[:max(strings.LastIndexByte(token, '.'), 0)]
-	_, payload, _ := strings.Cut(input, ".")
-	data, err := base64.RawURLEncoding.Strict().DecodeString(payload)
-	if err != nil || payload == "" || strings.Count(token, ".") != 2 {
-		return nil, 0, badRequest("not a JWT: three parts in base64url, joined by dots, are needed")
+	header, payload, _ := strings.Cut(input, ".")
+	if _, err := partOfJWT(header); err != nil {
+		return nil, 0, err
 	}
-	claims, err := identity.ParseClaims(data)
+	claims, err := partOfJWT(payload)
 	if err != nil {
-		return nil, 0, badRequest("claims of the JWT: %v", err)
+		return nil, 0, err
 	}
 	names := []string{records.NameByInput(input)}
 	issuer, _ := claims["iss"].(string)
@@ -75,15 +78,29 @@ func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.
 			names = append(names, records.NameByID(issuer, id))
 		}
 	}
-	left := longestRevocation
+	left := usualRevocation
 	if number, ok := claims["exp"].(json.Number); ok {
 		seconds, _ := number.Float64()
-		left = min(left, time.Unix(int64(min(seconds, 1<<40)), 0).Sub(now)+clockSkew)
+		left = min(longestRevocation, time.Unix(int64(min(seconds, 1<<40)), 0).Sub(now)+clockSkew)
 	}
 	if left <= 0 {
 		return nil, 0, badRequest("that JWT has expired already")
 	}
 	return names, left, nil
+}
+
+// partOfJWT reads the header or the claims of a JWT. One in another spelling is
+// no token that any policy would take, so to revoke it would revoke nothing.
+func partOfJWT(part string) (map[string]any, error) {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
+		return nil, badRequest("not a JWT: three parts in base64url, joined by dots, are needed")
+	}
+	object, err := identity.ParseClaims(data)
+	if err != nil {
+		return nil, badRequest("header or claims of the JWT: %v", err)
+	}
+	return object, nil
 }
 
 // clockSkew is how much longer than its time a JWT may be accepted: the most

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -277,19 +276,6 @@ func (a *App) begin(r *http.Request, p *Policy) *state {
 	}
 	s.strip(r, *a.names.Load(), keep, trailers)
 	return s
-}
-
-// readSecret resolves placeholders in text; where the outcome names a file it
-// gives the file's bytes.
-func readSecret(text string) ([]byte, error) {
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(strings.TrimSpace(resolved), "-----BEGIN") || strings.HasPrefix(strings.TrimSpace(resolved), "{") {
-		return []byte(resolved), nil
-	}
-	return os.ReadFile(resolved)
 }
 
 var (

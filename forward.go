@@ -102,6 +102,10 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 		case authenticators.InQuery: // not there any more
 		}
 	}
+	for _, name := range p.cookies {
+		s.remember(r.Header, "Cookie")
+		authenticators.RemoveCookie(r, name)
+	}
 	if p.scheme {
 		s.remember(r.Header, "Authorization")
 		delete(r.Header, "Authorization")

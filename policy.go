@@ -64,6 +64,7 @@ type Policy struct {
 	scheme  bool // an authenticator reads the Authorization header
 	keep    identity.Names
 	query   []string // parameters that carry credentials
+	cookies []string // that carry credentials of ours
 	preset  identity.Preset
 	app     *App
 	logger  *zap.Logger
@@ -110,7 +111,13 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 	}
 	for _, d := range p.descriptions() {
 		if d.Query != "" {
+			if slices.Contains(p.query, d.Query) {
+				return fmt.Errorf("two authenticators read the query parameter '%s', and the first would refuse the other's: give each a name of its own", d.Query)
+			}
 			p.query = append(p.query, d.Query)
+		}
+		if d.Cookie != "" {
+			p.cookies = append(p.cookies, d.Cookie)
 		}
 		if d.IDClaim != "" && !slices.Contains(app.idClaims, d.IDClaim) {
 			app.idClaims = append(app.idClaims, d.IDClaim)

@@ -17,12 +17,12 @@ import (
 // the first handler runs, and no handler can reach it. In the second round all
 // of that is as clean as what is forwarded; the first is not logged.
 func (p *Policy) withoutQueryCredential(w http.ResponseWriter, r *http.Request) bool {
-	if len(p.query) == 0 || r.URL.RawQuery == "" {
+	if len(p.query) == 0 {
 		return false
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	original, haveOriginal := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || !haveOriginal {
+	if !ok || !haveOriginal || original.URL.RawQuery == "" {
 		return false
 	}
 	ctx, query, found := authenticators.TakeFromQuery(r.Context(), original.URL.RawQuery, p.query)

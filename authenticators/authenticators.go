@@ -72,6 +72,10 @@ type Description struct {
 	// logs would show; empty: none, or Authorization.
 	Header string
 
+	// Cookie is the one of its own that may carry the credential; empty: none, or
+	// one of the application behind.
+	Cookie string
+
 	// Query is the query parameter that carries the credential; empty: none.
 	Query string
 

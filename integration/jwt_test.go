@@ -66,6 +66,18 @@ http://127.0.0.1:$PORT {
 			header_up X-Query {query}
 		}
 	}
+	handle /rewritten {
+		route {
+			rewrite * /x?
+			edge_auth {
+				jwt {
+					key ES256 $DIR/key.pem
+					query access_token
+				}
+			}
+			reverse_proxy UPSTREAM
+		}
+	}
 	handle /down {
 		edge_auth {
 			jwt {
@@ -86,7 +98,7 @@ http://127.0.0.1:$PORT {
 }`)
 	g.start("run", "--config", config, "--adapter", "caddyfile")
 	g.waitReady()
-	assert.Len(t, g.log.lines("tokens are taken from the query"), 2, "warned of at load")
+	assert.Len(t, g.log.lines("tokens are taken from the query"), 3, "warned of at load")
 
 	claims := claimsOf("alice")
 	claims["canary"] = "canary-of-the-query"
@@ -126,16 +138,42 @@ http://127.0.0.1:$PORT {
 	}
 	a = g.get("/app/?access_token="+token, "X-Token: "+token[:20])
 	assert.Equal(t, http.StatusUnauthorized, a.status, "the header decides where there is one")
+	a = g.get("/rewritten?access_token=" + token)
+	assert.Equal(t, http.StatusOK, a.status, a.body)
+	up.one(t)
 	a = g.get("/down?access_token=" + token)
 	assert.Equal(t, http.StatusBadGateway, a.status)
 	assert.Equal(t, http.StatusUnauthorized, g.get("/other?access_token=nothing").status, "only where it is asked for")
 
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"handled request"`)) >= 14 }, "too few access log lines")
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"handled request"`)) >= 15 }, "too few access log lines")
 	log := g.log.String()
 	assert.NotContains(t, log, signature[:20])
 	assert.NotContains(t, log, strings.Split(token, ".")[1][:40])
 	assert.Contains(t, log, `"uri":"/app/x%2Fy?a=1&b=%20+&c"`)
 	assert.Len(t, g.log.lines(`"uri":"/down"`), 2, "error log and access log")
+}
+
+func TestTokenInACookieStaysBehindWhateverElseIsSent(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth {
+		jwt {
+			key HS256 SECRET
+			cookie access_token
+		}
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr, "SECRET", strings.Repeat("s", 32))
+	issuer := hs256(strings.Repeat("s", 32))
+	bearer, cookie := issuer.token(t, claimsOf("alice")), issuer.token(t, claimsOf("bob"))
+	for _, cookies := range []string{"access_token=" + cookie + "; theme=dark", "access_token=" + cookie + "; theme=dark; access_token=x"} {
+		a := g.get("/", "Authorization: Bearer "+bearer, "Cookie: "+cookies)
+		require.Equal(t, http.StatusOK, a.status, a.body)
+		got := up.one(t)
+		assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
+		assert.Equal(t, []string{"theme=dark"}, header(got, "Cookie"))
+	}
 }
 
 // The request starts over with all that an earlier policy has taken out of it.

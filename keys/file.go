@@ -17,6 +17,10 @@ import (
 // checkEvery is how often a key file is looked at, at most.
 const checkEvery = time.Second
 
+// readEvery is how often it is read although it looks unchanged: what puts files
+// into place may keep their size and time.
+const readEvery = time.Minute
+
 // File is a set that is read from a file, and again when the file changes. A
 // change that can't be read leaves the keys as they were, and is logged once.
 type File struct {
@@ -29,6 +33,8 @@ type File struct {
 	keys    []*Key
 	seen    fileState
 	checked time.Time
+	read    time.Time
+	failed  string // why the last reading did; empty: it did not
 }
 
 // fileState tells a changed file from an unchanged one.
@@ -36,12 +42,17 @@ type fileState struct {
 	modified time.Time
 	size     int64
 	open     bool // everybody may read it
+	info     fs.FileInfo
+}
+
+func (s fileState) same(other fileState) bool {
+	return s.modified.Equal(other.modified) && s.size == other.size && s.open == other.open && os.SameFile(s.info, other.info)
 }
 
 // OpenFile reads a key file. parse is how its bytes become keys.
 func OpenFile(path string, parse func(data []byte) (Loaded, error), logger *zap.Logger) (*File, error) {
 	f := &File{path: path, parse: parse, logger: logger, now: time.Now}
-	state, loaded, err := f.read()
+	state, loaded, err := f.load()
 	if err != nil {
 		if named, ok := errors.AsType[*fs.PathError](err); ok { // it would name the file again
 			err = named.Err
@@ -49,11 +60,11 @@ func OpenFile(path string, parse func(data []byte) (Loaded, error), logger *zap.
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
 	f.warn(state, loaded)
-	f.keys, f.seen, f.checked = loaded.Keys, state, f.now()
+	f.keys, f.seen, f.checked, f.read = loaded.Keys, state, f.now(), f.now()
 	return f, nil
 }
 
-func (f *File) read() (fileState, Loaded, error) {
+func (f *File) load() (fileState, Loaded, error) {
 	state, err := stateOf(f.path)
 	if err != nil {
 		return state, Loaded{}, err
@@ -73,7 +84,7 @@ func stateOf(path string) (fileState, error) {
 	}
 	// Windows keeps who may read a file elsewhere.
 	open := runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0
-	return fileState{info.ModTime(), info.Size(), open}, nil
+	return fileState{info.ModTime(), info.Size(), open, info}, nil
 }
 
 func (f *File) warn(state fileState, loaded Loaded) {
@@ -102,21 +113,23 @@ func (f *File) Keys() []*Key {
 		return f.keys
 	}
 	f.checked = now
-	if state, err := stateOf(f.path); err == nil && state == f.seen {
+	if state, err := stateOf(f.path); err == nil && state.same(f.seen) && now.Sub(f.read) < readEvery {
 		return f.keys
 	}
-	state, loaded, err := f.read()
-	if state == f.seen { // told already
+	state, loaded, err := f.load()
+	if err != nil { // it is tried again, and told once
+		if f.failed != err.Error() {
+			f.logger.Error("key file changed and can't be read: the keys stay as they were", zap.String("file", f.path), zap.Error(err))
+		}
+		f.failed = err.Error()
 		return f.keys
 	}
-	f.seen = state
-	if err != nil {
-		f.logger.Error("key file changed and can't be read: the keys stay as they were", zap.String("file", f.path), zap.Error(err))
-		return f.keys
+	f.seen, f.read, f.failed = state, now, ""
+	if now := kept(f.keys, loaded.Keys); !slices.Equal(now, f.keys) {
+		f.keys = now
+		f.warn(state, loaded)
+		f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	}
-	f.warn(state, loaded)
-	f.keys = kept(f.keys, loaded.Keys)
-	f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	return f.keys
 }
 

@@ -105,6 +105,49 @@ func TestKeyOfAFileHoldsWhileItStandsThere(t *testing.T) {
 	require.True(t, file.Holds(file.Keys()[0]))
 }
 
+func TestKeyFileThatLooksUnchangedIsReadAnew(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys")
+	a, b := asSet(asJWK(&p256().PublicKey, `"kid":"a"`)), asSet(asJWK(&p256().PublicKey, `"kid":"b"`))
+	write := func(text string) { // in place, of the same size and time
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		require.NoError(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+	}
+	write(a)
+	core, logs := observer.New(zapcore.InfoLevel)
+	file, err := OpenFile(path, func(data []byte) (Loaded, error) { return Read(data, "") }, zap.New(core))
+	require.NoError(t, err)
+	now := time.Now()
+	file.now = func() time.Time { return now }
+	key := file.Keys()[0]
+	now = now.Add(readEvery)
+	require.True(t, file.Holds(key), "read again, and the same")
+	require.Empty(t, logs.All())
+	write(b)
+	now = now.Add(readEvery)
+	require.False(t, file.Holds(key))
+}
+
+func TestKeyFileThatCouldNotBeReadIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	failing := true
+	parse := func(data []byte) (Loaded, error) {
+		if failing && strings.Contains(string(data), `"b"`) {
+			return Loaded{}, errSignature
+		}
+		return Read(data, "")
+	}
+	file, replace, logs := fileOf(t, asSet(asJWK(&p256().PublicKey, `"kid":"a"`)), 0o600, parse)
+	key := file.Keys()[0]
+	replace(asSet(asJWK(&p256().PublicKey, `"kid":"b"`)))
+	require.True(t, file.Holds(key))
+	failing = false // as after chown: the file itself is as it was
+	later := file.now().Add(checkEvery)
+	file.now = func() time.Time { return later }
+	require.False(t, file.Holds(key))
+	require.Equal(t, 1, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
+}
+
 func TestSecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

@@ -127,6 +127,9 @@ func loadJWKSigner(data []byte) (*Signer, error) {
 	return newSigner(k.id, k.alg, k.material)
 }
 
+// Secret reports whether the key is shared with those who check its signatures.
+func (s *Signer) Secret() bool { return s.public.Secret() }
+
 // MarshalPEM gives the private key in PKCS #8.
 func (s *Signer) MarshalPEM() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(s.private)

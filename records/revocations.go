@@ -15,10 +15,6 @@ const (
 	revokedUserKey = "revoked:user:"
 )
 
-// userRevocationLifetime is longer than any credential that the user may have
-// got before lives.
-const userRevocationLifetime = 400 * 24 * time.Hour
-
 // revisions counts the revocations that this process has made.
 var revisions atomic.Uint64
 
@@ -64,12 +60,13 @@ func (r revokedUser) check() error {
 }
 
 // RevokeBefore ends all logins of a user before a time. Tokens say when the user
-// logged in by the second, so the whole second counts as before.
+// logged in by the second, so the whole second counts as before. It holds for
+// good: opaque tokens need not end by themselves.
 func RevokeBefore(ctx context.Context, s store.Store, user string, before time.Time) error {
 	if err := checkOwner(user); err != nil {
 		return err
 	}
-	err := put(ctx, s, revokedUserKey+user, revokedUser{Before: before.Unix() + 1}, userRevocationLifetime)
+	err := put(ctx, s, revokedUserKey+user, revokedUser{Before: before.Unix() + 1}, 0)
 	revisions.Add(1)
 	return err
 }

@@ -62,6 +62,10 @@ func TestLoginsBeforeATimeAreRevoked(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, revoked)
 	require.Error(t, RevokeBefore(t.Context(), s, "", at))
+	s.Now = func() time.Time { return time.Now().AddDate(90, 0, 0) }
+	revoked, err = LoginRevoked(t.Context(), s, "alice", at)
+	require.NoError(t, err)
+	assert.True(t, revoked, "for good: there are tokens that never end by themselves")
 }
 
 // A record that can't be read may be a revocation: that is never "no".

@@ -131,8 +131,9 @@ func (a *Authenticator) checkAlgorithms() error {
 			return errors.New("algorithms of shared secrets (HS…) and of public keys in one authenticator; give each a 'jwt' of its own")
 		}
 	}
-	if isSecret(first) && len(a.Keys) == 0 && (a.JWKS == "" || isURL(a.JWKS)) {
-		return fmt.Errorf("algorithm %s needs a secret, and only public keys are given: add 'key %s <secret>'", first, first)
+	own := len(a.Keys) == 0 && a.JWKS == "" && len(a.Issuer) == 0 && a.Preset == ""
+	if isSecret(first) && len(a.Keys) == 0 && !own && (a.JWKS == "" || isURL(a.JWKS)) {
+		return errNoSecret(first)
 	}
 	for _, c := range a.Keys {
 		if !slices.Contains(a.Algorithms, c.Algorithm) {
@@ -140,6 +141,10 @@ func (a *Authenticator) checkAlgorithms() error {
 		}
 	}
 	return nil
+}
+
+func errNoSecret(alg string) error {
+	return fmt.Errorf("algorithm %s needs a secret, and only public keys are given: add 'key %s <secret>'", alg, alg)
 }
 
 // checkAddresses checks where keys are found on the network.

@@ -241,8 +241,8 @@ func (a *Authenticator) identify(claims map[string]any, expires time.Time) (*ide
 	}
 	// A refresh renews iat, but not the login itself.
 	for _, name := range []string{"auth_time", "iat"} {
-		if at, err := timeOf(claims, name); err == nil && !at.IsZero() {
-			who.AuthTime = at
+		if _, given := claims[name]; given {
+			who.AuthTime, _ = timeOf(claims, name) // one that can't be read is unknown
 			break
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	d := authenticators.Description{Own: a.own, IDPrefix: a.IDPrefix, Header: a.Header, Query: a.Query}
+	d := authenticators.Description{Own: a.own, IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie, Query: a.Query}
 	if a.CheckRevoked {
 		d.IDClaim = cmp.Or(a.idClaim, "jti")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -45,8 +46,12 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 		a.own = true
 		ring := host.SigningKeys()
 		a.sets[""] = ring
-		if known := ring.Algorithms(); known != nil { // else the key is made later, and is no secret
+		known := ring.Algorithms() // nil: the key is made later, and is no secret
+		switch {
+		case len(a.algorithms) == 0 && known != nil:
 			a.fits = known
+		case a.bySecret() && !slices.ContainsFunc(known, isSecret):
+			return fmt.Errorf("jwt: %w", errNoSecret(a.fits[0]))
 		}
 	}
 	return nil

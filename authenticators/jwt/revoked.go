@@ -26,12 +26,19 @@ func (a *Authenticator) nameOf(claims map[string]any, t parts) string {
 // all earlier logins of its user were revoked.
 func (a *Authenticator) checkRevoked(ctx context.Context, v *verdict) error {
 	now, revisions := a.now(), records.Revisions()
-	if asked := v.asked.Load(); asked != 0 && now.Sub(time.Unix(0, asked)) < believeFor && v.revisions.Load() == revisions {
+	age := now.Sub(time.Unix(0, v.asked.Load())) // negative where the clock was set back
+	if 0 <= age && age < believeFor && v.revisions.Load() == revisions {
 		return nil
 	}
 	// Both at once: a round trip, not two.
 	login := make(chan answer, 1)
 	go func() {
+		defer func() {
+			// In the request's own goroutine net/http would have caught it.
+			if cause := recover(); cause != nil {
+				login <- answer{err: fmt.Errorf("panic: %v", cause)}
+			}
+		}()
 		revoked, err := records.LoginRevoked(ctx, a.store, v.who.ID, v.who.AuthTime)
 		login <- answer{revoked, err}
 	}()

@@ -70,6 +70,8 @@ func TestAllLoginsOfAUserSoFarAreRevoked(t *testing.T) {
 		"in the same second":                {object{"iat": now.Unix()}, false},
 		"refreshed since, of an old login":  {object{"iat": now.Unix() + 2, "auth_time": now.Unix() - 100}, false},
 		"of an unknown time":                {object{"iat": nil}, false},
+		"refreshed since, of no true time":  {object{"iat": now.Unix() + 2, "auth_time": 0}, false},
+		"refreshed since, of a text":        {object{"iat": now.Unix() + 2, "auth_time": "1700000000"}, false},
 		"after":                             {object{"iat": now.Unix() + 1}, true},
 		"after, with the time of the login": {object{"iat": now.Unix() + 9, "auth_time": now.Unix() + 1}, true},
 		"of somebody else":                  {object{"sub": "bob"}, true},
@@ -92,7 +94,7 @@ func TestStoreIsAskedOnceInAWhile(t *testing.T) {
 	for i, want := range []struct {
 		after time.Duration
 		reads int
-	}{{0, 2}, {0, 2}, {believeFor - 1, 2}, {1, 4}, {time.Second, 4}} {
+	}{{0, 2}, {0, 2}, {believeFor - 1, 2}, {1, 4}, {time.Second, 4}, {-time.Hour, 6}, {time.Second, 6}} {
 		clock = clock.Add(want.after)
 		_, err := ask(t, a, good)
 		require.NoError(t, err)

@@ -109,7 +109,7 @@ func (s *verdictShard) put(key verdictKey, found *verdict, most int) {
 // weigh reckons what a verdict on a token takes, in bytes, which may be many
 // times the token's size.
 func weigh(who *identity.Identity, token string) int {
-	return 512 + len(token) + weighValue(who.Claims)
+	return 512 + len(token) + weighValue(who.Claims) + 16*(cap(who.Scopes)+cap(who.Groups))
 }
 
 func weighValue(value any) int {

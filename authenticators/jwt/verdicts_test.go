@@ -183,6 +183,7 @@ func TestVerdictsTakeNoMoreThanTheyAreReckonedAt(t *testing.T) {
 			"realm_access":    object{"roles": []string{"offline_access", "uma_authorization", "default-roles-main"}},
 			"resource_access": object{"account": object{"roles": []string{"manage-account", "view-profile"}}},
 		},
+		"many scopes":       {"scope": strings.Repeat("a ", 2000), "groups": strings.Split(strings.Repeat("g,", 100), ",")},
 		"many small values": {"list": make([]int, 2000)},
 	} {
 		a := withSecret(t)

@@ -274,7 +274,11 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	return authenticators.Description{Own: a.own(), IDPrefix: a.IDPrefix}
+	d := authenticators.Description{Own: a.own(), IDPrefix: a.IDPrefix}
+	if a.own() {
+		d.Cookie = a.Cookie
+	}
+	return d
 }
 
 var (

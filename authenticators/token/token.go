@@ -275,7 +275,7 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	return authenticators.Description{Own: a.Key == "", IDPrefix: a.IDPrefix, Header: a.Header}
+	return authenticators.Description{Own: a.Key == "", IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie}
 }
 
 var (
