@@ -24,7 +24,7 @@ type outage struct {
 func (o *outage) note(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType):
+	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType), errors.Is(err, store.ErrChanged):
 		if o.down.Load() && o.down.Swap(false) {
 			o.logger.Info(o.what + " answers again")
 		}
@@ -49,6 +49,15 @@ func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error
 
 func (w *watchedStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
 	return w.outage.note(w.Handle.Put(ctx, key, value, ttl, lists...))
+}
+
+func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl))
+}
+
+func (w *watchedStore) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	count, err := w.Handle.Add(ctx, key, delta, window)
+	return count, w.outage.note(err)
 }
 
 func (w *watchedStore) Delete(ctx context.Context, keys ...string) error {

@@ -23,6 +23,9 @@ var (
 	// ErrTooLarge says that there is a record, of more than MaxValue bytes.
 	ErrTooLarge = errors.New("record is larger than 64 KiB")
 
+	// ErrChanged says that a record is not, or no longer, what the caller saw.
+	ErrChanged = errors.New("record has changed meanwhile")
+
 	// ErrWrongType says that the key holds something that is not a plain value,
 	// such as a Redis list.
 	ErrWrongType = errors.New("key does not hold a plain value")
@@ -34,6 +37,12 @@ type Record struct {
 
 	// TTL is how long the record has still to live. Zero: it does not expire.
 	TTL time.Duration
+}
+
+// Count is what a counter holds.
+type Count struct {
+	Value int64
+	TTL   time.Duration // until it begins again at zero
 }
 
 // Reader reads keys as they stand, such as those that another application
@@ -55,6 +64,16 @@ type Store interface {
 	// the record is deleted or expires.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error
 
+	// Swap writes a record if the key still holds old; where old is nil, if it
+	// holds nothing. ErrChanged: it does not. Of those that swap at once, one
+	// succeeds. The record stays in its lists.
+	Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
+
+	// Add adds delta to a counter, and returns what it then holds and how long
+	// that still counts. A counter begins at zero, and is forgotten a window after
+	// its first change. It is no record: Get need not understand it.
+	Add(ctx context.Context, key string, delta int64, window time.Duration) (Count, error)
+
 	// Delete ends records for good. A key that does not exist is no error.
 	Delete(ctx context.Context, keys ...string) error
 
@@ -67,6 +86,18 @@ type Store interface {
 
 	// Ping asks whether the store answers.
 	Ping(ctx context.Context) error
+}
+
+// CheckPut says what is wrong with a value and lifetime that a store is to keep,
+// if anything. Stores ask it before they write.
+func CheckPut(value []byte, ttl time.Duration) error {
+	switch {
+	case ttl < 0:
+		return errors.New("negative lifetime")
+	case len(value) > MaxValue:
+		return ErrTooLarge
+	}
+	return nil
 }
 
 // Namespace is where stores register as Caddy modules.

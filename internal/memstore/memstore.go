@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -77,17 +78,19 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 
 // Put writes a record.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	if ttl < 0 {
-		return errors.New("negative lifetime")
-	}
-	if len(value) > store.MaxValue {
-		return store.ErrTooLarge
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
 	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	s.replace(key, value, ttl, lists)
+	return nil
+}
+
+func (s *Store) replace(key string, value []byte, ttl time.Duration, lists []string) {
 	r := record{value: bytes.Clone(value), lists: slices.Clone(lists)}
 	if ttl > 0 {
 		r.expires = s.Now().Add(ttl)
@@ -96,7 +99,46 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 		r.lists = append(r.lists, old.lists...)
 	}
 	s.records[key] = r
+}
+
+// Swap writes a record if the key still holds old.
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	held, ok := s.live(key)
+	if ok != (old != nil) || ok && !bytes.Equal(held.value, old) {
+		return store.ErrChanged
+	}
+	s.replace(key, value, ttl, nil)
 	return nil
+}
+
+// Add adds to a counter.
+func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	if window <= 0 {
+		return store.Count{}, errors.New("no window")
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Count{}, err
+	}
+	defer unlock()
+	count := store.Count{TTL: window}
+	if held, ok := s.live(key); ok {
+		if count.Value, err = strconv.ParseInt(string(held.value), 10, 64); err != nil {
+			return store.Count{}, err
+		}
+		count.TTL = held.expires.Sub(s.Now())
+	}
+	count.Value += delta
+	s.replace(key, strconv.AppendInt(nil, count.Value, 10), count.TTL, nil)
+	return count, nil
 }
 
 // Delete ends records.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,28 +124,68 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 
 // Put writes a record.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	switch {
-	case ttl < 0:
-		return errors.New("negative lifetime")
-	case len(value) > store.MaxValue:
-		return store.ErrTooLarge
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		old, err := s.read(tx, key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return s.replace(tx, key, value, ttl, union(lists, old.Lists))
+	})
+}
+
+// replace puts a record in the place of what is there, live or not.
+func (s *Store) replace(tx *bolt.Tx, key string, value []byte, ttl time.Duration, lists []string) error {
+	if err := remove(tx, key); err != nil {
+		return err
 	}
 	e := entry{Value: value, Lists: lists}
 	if ttl > 0 {
 		e.Expires = s.now().Add(ttl).UnixNano()
 	}
+	return write(tx, key, e)
+}
+
+// Swap writes a record if the key still holds old.
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
+	}
 	return s.update(ctx, func(tx *bolt.Tx) error {
-		switch old, err := s.read(tx, key); {
+		held, err := s.read(tx, key)
+		switch none := errors.Is(err, store.ErrNotFound); {
+		case err != nil && !none:
+			return err
+		case none != (old == nil), !bytes.Equal(held.Value, old):
+			return store.ErrChanged
+		}
+		return s.replace(tx, key, value, ttl, held.Lists)
+	})
+}
+
+// Add adds to a counter, which is kept as a decimal number.
+func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	if window <= 0 {
+		return store.Count{}, errors.New("a window must be positive")
+	}
+	count := store.Count{TTL: window}
+	err := s.update(ctx, func(tx *bolt.Tx) error {
+		held, err := s.read(tx, key)
+		switch {
 		case err == nil:
-			e.Lists = union(lists, old.Lists)
+			if count.Value, err = strconv.ParseInt(string(held.Value), 10, 64); err != nil {
+				return &unreadableError{err}
+			}
+			count.TTL = time.Duration(held.Expires - s.now().UnixNano())
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
-		if err := remove(tx, key); err != nil {
-			return err
-		}
-		return write(tx, key, e)
+		count.Value += delta
+		return s.replace(tx, key, strconv.AppendInt(nil, count.Value, 10), count.TTL, nil)
 	})
+	return count, err
 }
 
 // union is the lists that a record is in once it has been replaced: it stays in

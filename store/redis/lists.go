@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -29,11 +28,8 @@ func (s *Store) listKey(list string) string { return s.prefix + "list:" + list }
 // once more at the end: List may have dropped it in between as one that does
 // not exist. A client's commands to a Cluster keep no order, hence one by one.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	switch {
-	case ttl < 0:
-		return errors.New("negative lifetime")
-	case len(value) > store.MaxValue:
-		return store.ErrTooLarge
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
 	}
 	if ttl > 0 {
 		ttl = max(ttl, time.Millisecond) // Redis counts no less

@@ -121,6 +121,72 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error 
 	})
 }
 
+// swap writes KEYS[1] if it holds what is expected: ARGV are whether anything is,
+// what, the new value, and its lifetime in milliseconds, 0 for good.
+var swap = goredis.NewScript(`
+local held = redis.call('GET', KEYS[1])
+if ARGV[1] == '1' then
+	if held ~= ARGV[2] then return 0 end
+elseif held then
+	return 0
+end
+if ARGV[4] == '0' then
+	redis.call('SET', KEYS[1], ARGV[3])
+else
+	redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+end
+return 1`)
+
+// Swap writes a record if the key still holds old.
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	if err := store.CheckPut(value, ttl); err != nil {
+		return err
+	}
+	expected := "1"
+	if old == nil {
+		expected = "0"
+	}
+	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+		done, err := swap.Run(ctx, client, []string{s.prefix + key}, expected, old, value, milliseconds(ttl)).Bool()
+		if err == nil && !done {
+			return store.ErrChanged
+		}
+		return err
+	})
+}
+
+// add adds ARGV[1] to KEYS[1], which lives ARGV[2] milliseconds from its first change.
+var add = goredis.NewScript(`
+local value = redis.call('INCRBY', KEYS[1], ARGV[1])
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+	left = tonumber(ARGV[2])
+	redis.call('PEXPIRE', KEYS[1], left)
+end
+return {value, left}`)
+
+// Add adds to a counter.
+func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	if window <= 0 {
+		return store.Count{}, errors.New("a window must be positive")
+	}
+	return do(ctx, s, func(ctx context.Context, client goredis.UniversalClient) (store.Count, error) {
+		got, err := add.Run(ctx, client, []string{s.prefix + key}, delta, milliseconds(window)).Int64Slice()
+		if err != nil {
+			return store.Count{}, err
+		}
+		return store.Count{Value: got[0], TTL: time.Duration(got[1]) * time.Millisecond}, nil
+	})
+}
+
+// milliseconds is a lifetime as Redis takes it, which counts nothing less; 0 for none.
+func milliseconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return max(d, time.Millisecond).Milliseconds()
+}
+
 // Ping asks whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,10 @@ func Run(t *testing.T, fresh func(t *testing.T) store.Store, advance func(t *tes
 		"a lifetime that can't be is an error":         impossibleLives,
 		"an empty value is a value":                    emptyValue,
 		"records of lists that begin alike stay apart": listNames,
+		"a swap takes the place of what it saw":        swaps,
+		"of many who swap at once one succeeds":        swapsOnce,
+		"a counter counts for its window":              counts,
+		"many may count at once":                       countsTogether,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -255,4 +260,88 @@ func concurrent(t *testing.T, s store.Store, _ func(time.Duration)) {
 	keys, err := s.List(t.Context(), "list")
 	require.NoError(t, err)
 	assert.Len(t, keys, 80)
+}
+
+func swaps(t *testing.T, s store.Store, advance func(time.Duration)) {
+	require.ErrorIs(t, s.Swap(t.Context(), "a", []byte("1"), []byte("2"), time.Hour), store.ErrChanged, "there is none")
+	require.NoError(t, s.Swap(t.Context(), "a", nil, []byte("1"), time.Hour))
+	require.ErrorIs(t, s.Swap(t.Context(), "a", nil, []byte("2"), time.Hour), store.ErrChanged, "there is one")
+	require.ErrorIs(t, s.Swap(t.Context(), "a", []byte("0"), []byte("2"), time.Hour), store.ErrChanged)
+	require.ErrorIs(t, s.Swap(t.Context(), "a", []byte{}, []byte("2"), time.Hour), store.ErrChanged)
+	assert.Equal(t, "1", value(t, s, "a"))
+	require.NoError(t, s.Swap(t.Context(), "a", []byte("1"), []byte{}, 0))
+	record, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Zero(t, record.TTL)
+	require.ErrorIs(t, s.Swap(t.Context(), "a", nil, []byte("2"), time.Hour), store.ErrChanged, "an empty value is a value")
+	require.NoError(t, s.Swap(t.Context(), "a", []byte{}, []byte("2"), life))
+	advance(2 * life)
+	require.ErrorIs(t, s.Swap(t.Context(), "a", []byte("2"), []byte("3"), time.Hour), store.ErrChanged, "it has expired")
+	require.NoError(t, s.Swap(t.Context(), "a", nil, []byte("3"), time.Hour))
+	require.Error(t, s.Swap(t.Context(), "a", []byte("3"), []byte("4"), -1))
+	require.ErrorIs(t, s.Swap(t.Context(), "a", []byte("3"), make([]byte, store.MaxValue+1), 0), store.ErrTooLarge)
+	assert.Equal(t, "3", value(t, s, "a"))
+
+	require.NoError(t, s.Put(t.Context(), "b", []byte("1"), time.Hour, "list"))
+	require.NoError(t, s.Swap(t.Context(), "b", []byte("1"), []byte("2"), time.Hour))
+	keys, err := s.List(t.Context(), "list")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"b"}, keys, "it stays in its lists")
+}
+
+func swapsOnce(t *testing.T, s store.Store, _ func(time.Duration)) {
+	require.NoError(t, s.Put(t.Context(), "a", []byte("old"), time.Hour))
+	var swapped atomic.Int32
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			err := s.Swap(t.Context(), "a", []byte("old"), fmt.Append(nil, i), time.Hour)
+			if err == nil {
+				swapped.Add(1)
+			} else {
+				assert.ErrorIs(t, err, store.ErrChanged)
+			}
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, 1, swapped.Load())
+}
+
+func counts(t *testing.T, s store.Store, advance func(time.Duration)) {
+	for want := range int64(3) {
+		count, err := s.Add(t.Context(), "a", 1, time.Hour)
+		require.NoError(t, err)
+		assert.Equal(t, want+1, count.Value)
+		assert.InDelta(t, time.Hour.Seconds(), count.TTL.Seconds(), 60)
+	}
+	count, err := s.Add(t.Context(), "a", -2, 2*time.Hour)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, count.Value)
+	assert.InDelta(t, time.Hour.Seconds(), count.TTL.Seconds(), 60, "the window began with the first")
+	_, err = s.Add(t.Context(), "b", 5, life)
+	require.NoError(t, err)
+	advance(2 * life)
+	count, err = s.Add(t.Context(), "b", 1, life)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, count.Value)
+	_, err = s.Add(t.Context(), "b", 1, 0)
+	require.Error(t, err)
+	require.NoError(t, s.Delete(t.Context(), "a"))
+	count, err = s.Add(t.Context(), "a", 1, time.Hour)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, count.Value)
+}
+
+func countsTogether(t *testing.T, s store.Store, _ func(time.Duration)) {
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			_, err := s.Add(t.Context(), "a", 2, time.Hour)
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	count, err := s.Add(t.Context(), "a", 0, time.Hour)
+	require.NoError(t, err)
+	assert.EqualValues(t, 32, count.Value)
 }
