@@ -218,7 +218,7 @@ func ownUser(ctx context.Context, app *App, id string) (records.User, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return user, &problem{http.StatusNotFound, "no user '" + id + "'; add one with: caddy edge-auth user add " + id}
 	}
-	if err == nil && user.Active != nil && !*user.Active {
+	if err == nil && !user.Enabled() {
 		return user, &problem{http.StatusConflict, "user '" + id + "' is disabled"}
 	}
 	return user, err

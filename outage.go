@@ -51,8 +51,8 @@ func (w *watchedStore) Put(ctx context.Context, key string, value []byte, ttl ti
 	return w.outage.note(w.Handle.Put(ctx, key, value, ttl, lists...))
 }
 
-func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
-	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl))
+func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
+	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl, lists...))
 }
 
 func (w *watchedStore) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {

@@ -58,7 +58,7 @@ func inactive(cause error) error {
 }
 
 func stillWelcome(user records.User, who *identity.Identity) error {
-	if user.Active != nil && !*user.Active {
+	if !user.Enabled() {
 		return errors.New("user is disabled")
 	}
 	if !user.NotBefore.IsZero() && (who.AuthTime.IsZero() || who.AuthTime.Before(user.NotBefore)) {

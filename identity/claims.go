@@ -15,6 +15,19 @@ const maxDepth = 64
 //
 // Errors hold nothing of the data.
 func ParseClaims(data []byte) (map[string]any, error) {
+	value, err := ParseJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	claims, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a JSON object")
+	}
+	return claims, nil
+}
+
+// ParseJSON reads any JSON value as ParseClaims reads objects.
+func ParseJSON(data []byte) (any, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
@@ -26,11 +39,7 @@ func ParseClaims(data []byte) (map[string]any, error) {
 	if r.space(); r.at < len(r.text) {
 		return nil, errNotJSON
 	}
-	claims, ok := value.(map[string]any)
-	if !ok {
-		return nil, errors.New("not a JSON object")
-	}
-	return claims, nil
+	return value, nil
 }
 
 // PeekText returns a text of a JSON object that ParseClaims has not seen yet;

@@ -90,6 +90,12 @@ func Dummy(like string) string {
 	return a.String()
 }
 
+// Outdated reports whether a hash is of another kind than new ones, or cheaper.
+func Outdated(hash string) bool {
+	a, err := parseArgon(hash)
+	return err != nil || uint64(a.memory)*uint64(a.time) < argonMemory*argonTime || len(a.sum) < argonLength
+}
+
 // match reports whether a password has this hash. The hash must be checked.
 func match(hash, password string) bool {
 	if len(password) > MaxLength {

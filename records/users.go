@@ -34,6 +34,9 @@ type User struct {
 	AuthHash string `json:"auth_hash,omitempty"`
 }
 
+// Enabled reports whether the user may come in.
+func (u User) Enabled() bool { return u.Active == nil || *u.Active }
+
 // GetUser returns a user record; store.ErrNotFound if there is none. One that
 // can't be read is another error, since it may say that the user is disabled.
 func GetUser(ctx context.Context, s store.Store, id string) (User, error) {

@@ -66,8 +66,8 @@ type Store interface {
 
 	// Swap writes a record if the key still holds old; where old is nil, if it
 	// holds nothing. ErrChanged: it does not. Of those that swap at once, one
-	// succeeds. The record stays in its lists.
-	Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
+	// succeeds. The record stays in the lists where it is, and appears in these.
+	Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error
 
 	// Add adds delta to a counter, and returns what it then holds and how long
 	// that still counts. A counter begins at zero, and is forgotten a window after

@@ -90,9 +90,6 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.hashes == nil {
 		a.store = authenticators.HostOf(ctx).Store()
 	}
-	if a.dummy == "" {
-		a.dummy = passwords.Dummy("")
-	}
 	return nil
 }
 
@@ -228,47 +225,35 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 	if password == "" || strings.ContainsFunc(password, unicode.IsControl) || !identity.ValidID(a.IDPrefix+name) {
 		return nil, wrong(errors.New("empty, or with control characters"))
 	}
-	hash, user, err := a.lookUp(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("looking user up: %w", err)
-	}
-	known := hash != ""
-	if !known {
-		hash = a.dummy
-	}
-	ok, err := a.verifier.Verify(ctx, name, password, hash)
+	user, err := a.logIn(ctx, name, password)
 	switch {
+	case errors.Is(err, records.ErrLogin):
+		return nil, wrong(err)
 	case err != nil:
-		return nil, fmt.Errorf("checking password: %w", err)
-	case !known:
-		return nil, wrong(errors.New("unknown user"))
-	case !ok:
-		return nil, wrong(errors.New("wrong password"))
-	case user.Active != nil && !*user.Active:
-		return nil, wrong(errors.New("user is disabled"))
+		return nil, err
 	}
 	return &identity.Identity{
 		ID: a.IDPrefix + name, Name: user.Name, Email: user.Email, Groups: user.Groups, Method: "basic",
 	}, nil
 }
 
-// lookUp returns a user's hash; empty if there is no such user.
-func (a *Authenticator) lookUp(ctx context.Context, name string) (string, records.User, error) {
-	if a.hashes != nil {
-		return a.hashes[name], records.User{ID: name}, nil
+// logIn checks a password with the hashes of the config, or else with the store's.
+func (a *Authenticator) logIn(ctx context.Context, name, password string) (records.User, error) {
+	if a.hashes == nil {
+		return records.LogIn(ctx, a.store, a.verifier, name, password)
 	}
-	user, err := records.GetUser(ctx, a.store, name)
-	if err == nil {
-		var hash string
-		hash, err = records.PasswordHash(ctx, a.store, name)
-		if err == nil {
-			return hash, user, passwords.Check(hash)
-		}
+	hash, known := a.hashes[name]
+	if !known {
+		hash = a.dummy
 	}
-	if errors.Is(err, store.ErrNotFound) {
-		return "", user, nil
+	ok, err := a.verifier.Verify(ctx, name, password, hash)
+	switch {
+	case err != nil:
+		return records.User{}, fmt.Errorf("checking password: %w", err)
+	case !known || !ok:
+		return records.User{}, fmt.Errorf("%w: unknown user or wrong password", records.ErrLogin)
 	}
-	return "", user, err
+	return records.User{ID: name}, nil
 }
 
 func wrong(cause error) error {

@@ -102,7 +102,7 @@ func (s *Store) replace(key string, value []byte, ttl time.Duration, lists []str
 }
 
 // Swap writes a record if the key still holds old.
-func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
 	if err := store.CheckPut(value, ttl); err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl tim
 	if ok != (old != nil) || ok && !bytes.Equal(held.value, old) {
 		return store.ErrChanged
 	}
-	s.replace(key, value, ttl, nil)
+	s.replace(key, value, ttl, lists)
 	return nil
 }
 

@@ -149,7 +149,7 @@ func (s *Store) replace(tx *bolt.Tx, key string, value []byte, ttl time.Duration
 }
 
 // Swap writes a record if the key still holds old.
-func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
 	if err := store.CheckPut(value, ttl); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl tim
 		case none != (old == nil), !bytes.Equal(held.Value, old):
 			return store.ErrChanged
 		}
-		return s.replace(tx, key, value, ttl, held.Lists)
+		return s.replace(tx, key, value, ttl, union(lists, held.Lists))
 	})
 }
 

@@ -138,7 +138,7 @@ end
 return 1`)
 
 // Swap writes a record if the key still holds old.
-func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
 	if err := store.CheckPut(value, ttl); err != nil {
 		return err
 	}
@@ -147,11 +147,17 @@ func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl tim
 		expected = "0"
 	}
 	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+		if err := s.enlist(ctx, client, key, ttl, lists); err != nil {
+			return err
+		}
 		done, err := swap.Run(ctx, client, []string{s.prefix + key}, expected, old, value, milliseconds(ttl)).Bool()
-		if err == nil && !done {
+		switch {
+		case err != nil:
+			return err
+		case !done:
 			return store.ErrChanged
 		}
-		return err
+		return s.enlist(ctx, client, key, ttl, lists) // as for Put
 	})
 }
 

@@ -283,10 +283,12 @@ func swaps(t *testing.T, s store.Store, advance func(time.Duration)) {
 	assert.Equal(t, "3", value(t, s, "a"))
 
 	require.NoError(t, s.Put(t.Context(), "b", []byte("1"), time.Hour, "list"))
-	require.NoError(t, s.Swap(t.Context(), "b", []byte("1"), []byte("2"), time.Hour))
-	keys, err := s.List(t.Context(), "list")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"b"}, keys, "it stays in its lists")
+	require.NoError(t, s.Swap(t.Context(), "b", []byte("1"), []byte("2"), time.Hour, "other"))
+	for _, list := range []string{"list", "other"} {
+		keys, err := s.List(t.Context(), list)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"b"}, keys, "it stays in its lists")
+	}
 }
 
 func swapsOnce(t *testing.T, s store.Store, _ func(time.Duration)) {

@@ -1,0 +1,115 @@
+package records
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// loginKey is where logins by refresh token stand.
+const loginKey = "login:"
+
+// Login is what one login made: a family of refresh tokens, each of which took
+// the place of the one before (RFC 9700, section 4.14.2).
+type Login struct {
+	ID       string    `json:"-"`
+	User     string    `json:"user"`
+	AuthTime time.Time `json:"auth_time"` // when the user logged in
+	Expires  time.Time `json:"expires"`   // when the current refresh token does
+
+	Current  string    `json:"current"`            // jti of the refresh token that may be used
+	Issued   time.Time `json:"issued"`             // when it was made
+	Access   string    `json:"access"`             // jti of the access token made with it
+	Previous string    `json:"previous,omitempty"` // jti of the refresh token that it took the place of
+	Client   string    `json:"client,omitempty"`   // who used that one, by a digest
+
+	// Ended says why no token of this login may be used any more; empty: one may.
+	Ended string `json:"ended,omitempty"`
+
+	stored []byte // as it was read
+}
+
+// Why a login has ended.
+const (
+	EndedByLogout = "logout"
+	EndedByTheft  = "theft"
+)
+
+// storedLogin is a login as the store keeps it.
+type storedLogin struct {
+	form
+	Login
+}
+
+func (l storedLogin) check() error {
+	if err := l.form.check(); err != nil {
+		return err
+	}
+	if !identity.ValidID(l.User) || l.Current == "" {
+		return errors.New("a login without a user or a token")
+	}
+	return nil
+}
+
+// NewLoginID makes the name of a login, which is no secret.
+func NewLoginID() string { return rand.Text() }
+
+// FindLogin returns a login; store.ErrNotFound if it is unknown, or all its
+// tokens have expired.
+func FindLogin(ctx context.Context, s store.Store, id string) (Login, error) {
+	record, err := s.Get(ctx, loginKey+digest(id))
+	if err != nil {
+		return Login{}, err
+	}
+	var found storedLogin
+	err = json.Unmarshal(record.Value, &found)
+	if err == nil {
+		err = found.check()
+	}
+	if err != nil {
+		return Login{}, fmt.Errorf("reading a login: %w", err)
+	}
+	found.ID, found.stored = id, record.Value
+	return found.Login, nil
+}
+
+// PutLogin writes a login if the store still holds what it was read from; for
+// one that was not read, if there is none. store.ErrChanged: it does not.
+func PutLogin(ctx context.Context, s store.Store, login Login) error {
+	if err := checkOwner(login.User); err != nil {
+		return err
+	}
+	left := time.Until(login.Expires)
+	if left <= 0 {
+		return errors.New("a login that has expired")
+	}
+	value, err := json.Marshal(storedLogin{Login: login})
+	if err != nil {
+		return err
+	}
+	return s.Swap(ctx, loginKey+digest(login.ID), login.stored, value, left, ownerList+login.User)
+}
+
+// EndLogin ends a login, whatever others change about it meanwhile. One that is
+// unknown has ended.
+func EndLogin(ctx context.Context, s store.Store, id, why string) error {
+	for {
+		login, err := FindLogin(ctx, s, id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil
+		case err != nil || login.Ended != "":
+			return err
+		}
+		login.Ended = why
+		if err := PutLogin(ctx, s, login); !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+	}
+}
