@@ -2,17 +2,16 @@ package keys
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -141,23 +140,16 @@ func (s *Signer) MarshalPEM() ([]byte, error) {
 
 // thumbprint names a public key by its content (RFC 7638).
 func thumbprint(material crypto.PublicKey) (string, error) {
-	encode := base64.RawURLEncoding.EncodeToString
-	var form string // members in lexical order, without white space
-	switch k := material.(type) {
-	case ed25519.PublicKey:
-		form = fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, encode(k))
-	case *ecdsa.PublicKey:
-		point, err := k.Bytes() // 4, then x and y
-		if err != nil {
-			return "", err
-		}
-		half := (len(point) - 1) / 2
-		form = fmt.Sprintf(`{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`, k.Params().Name, encode(point[1:1+half]), encode(point[1+half:]))
-	case *rsa.PublicKey:
-		form = fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, encode(big.NewInt(int64(k.E)).Bytes()), encode(k.N.Bytes()))
-	default:
+	k, ok := publicOf(material)
+	if !ok {
 		return "", fmt.Errorf("a key of type %T can't sign", material)
 	}
-	sum := sha256.Sum256([]byte(form))
-	return encode(sum[:]), nil
+	members := map[string]string{"kty": k.Type, "crv": k.Curve, "x": k.X, "y": k.Y, "n": k.N, "e": k.E}
+	maps.DeleteFunc(members, func(_, value string) bool { return value == "" })
+	form, err := json.Marshal(members) // sorted, without white space
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(form)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }

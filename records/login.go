@@ -14,6 +14,9 @@ import (
 // reason, which is for the log: who asks must not learn it.
 var ErrLogin = errors.New("no login")
 
+// ErrUnknownUser is an ErrLogin: nobody has that name.
+var ErrUnknownUser = fmt.Errorf("%w: unknown user", ErrLogin)
+
 // LogIn checks the password of a user. It costs the same whether there is such a
 // user. ErrLogin: unknown, disabled, or a wrong password. Any other error: it
 // could not find out.
@@ -31,7 +34,7 @@ func LogIn(ctx context.Context, s store.Store, verifier *passwords.Verifier, nam
 	case err != nil:
 		return User{}, fmt.Errorf("checking password: %w", err)
 	case !known:
-		return User{}, fmt.Errorf("%w: unknown user", ErrLogin)
+		return User{}, ErrUnknownUser
 	case !ok:
 		return User{}, fmt.Errorf("%w: wrong password", ErrLogin)
 	case !user.Enabled():

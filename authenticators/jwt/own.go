@@ -18,7 +18,7 @@ type Verifier struct{ a Authenticator }
 
 // NewVerifier checks with the keys of a set. now is the clock.
 func NewVerifier(set keys.Set, now func() time.Time) *Verifier {
-	return &Verifier{Authenticator{sets: map[string]keys.Set{"": set}, maxSize: defaultMaxSize, now: now}}
+	return &Verifier{Authenticator{sets: map[string]keys.Set{"": set}, maxSize: defaultMaxSize, now: now, Scheme: []string{defaultScheme}}}
 }
 
 // Claims returns what a token says, if it is well-formed, signed by us, and not

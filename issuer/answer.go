@@ -1,0 +1,107 @@
+package issuer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+)
+
+// refusal is an answer that gives the client nothing.
+type refusal struct {
+	status int
+	body   any
+	wait   time.Duration // until the client may try again
+	cause  error         // for the log
+}
+
+func (e *refusal) Error() string {
+	if e.cause != nil {
+		return e.cause.Error()
+	}
+	return fmt.Sprintf("status %d", e.status)
+}
+
+// detail is Django REST framework's body of an error.
+func detail(text string) any { return map[string]string{"detail": text} }
+
+// coded is SimpleJWT's body of an error.
+func coded(text, code string) any {
+	return struct {
+		Detail string `json:"detail"`
+		Code   string `json:"code"`
+	}{text, code}
+}
+
+// unauthorized says that what was presented will not do.
+func unauthorized(body any, cause error) *refusal {
+	return &refusal{status: http.StatusUnauthorized, body: body, cause: cause}
+}
+
+// invalid says that a form is not filled in as it should be.
+func invalid(body any) *refusal { return &refusal{status: http.StatusBadRequest, body: body} }
+
+// nonField is a complaint about a form as a whole.
+func nonField(text string) any { return map[string][]string{"non_field_errors": {text}} }
+
+// refuse is the one place that turns an error into a status.
+func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+	var refused *refusal
+	var rejected *authenticators.RejectedError
+	var forbidden *authenticators.ForbiddenError
+	switch {
+	case errors.As(err, &refused):
+	case errors.As(err, &rejected):
+		refused = unauthorized(coded(rejected.Messages[0].Message, rejected.Code), err)
+	case errors.As(err, &forbidden):
+		refused = &refusal{status: http.StatusForbidden, body: coded(forbidden.Detail, forbidden.Code), cause: err}
+	default:
+		i.logger.Error("issuer can't tell", zap.Error(err))
+		refused = &refusal{
+			status: http.StatusServiceUnavailable, wait: 2 * time.Second,
+			body: coded("Service temporarily unavailable, try again later.", "service_unavailable"),
+		}
+	}
+	i.logger.Debug("refused", zap.Int("status", refused.status), zap.Error(refused))
+	if refused.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="api"`)
+	}
+	if refused.wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(refused.wait)))
+	}
+	return write(w, r, refused.status, refused.body)
+}
+
+// seconds rounds a time up.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+// write sends JSON that nobody may keep (RFC 6749, section 5.1).
+func write(w http.ResponseWriter, r *http.Request, status int, body any) error {
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeRaw(w, r, status, bytes.TrimSuffix(data.Bytes(), []byte("\n")))
+	return nil
+}
+
+func writeRaw(w http.ResponseWriter, r *http.Request, status int, data []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(data) // the client is gone; there is nobody to tell
+	}
+}

@@ -1,0 +1,110 @@
+package issuer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// guard bounds wrong passwords, over all gateways that share the store: for a
+// user, and for an address. Who is over the bound waits until the window ends.
+//
+// Anybody can make wrong guesses for somebody else. So an address from which a
+// user has logged in lately has a count of its own: strangers can't lock the
+// user out there.
+type guard struct {
+	store store.Store
+	rate  Rate
+}
+
+// familiar is how long an address counts as one of the user's.
+const familiar = 30 * 24 * time.Hour
+
+// attempt is one try to log in.
+type attempt struct {
+	counters []string
+	place    string // of the user and the address
+}
+
+// enter counts an attempt before the password is looked at, so that many at once
+// can't slip by. It refuses one that is over the bound.
+func (g *guard) enter(ctx context.Context, user, address string) (attempt, error) {
+	a := attempt{place: rateKey("place", user, address)}
+	known, err := g.store.Add(ctx, a.place, 0, time.Second)
+	if err != nil {
+		return a, fmt.Errorf("counting logins: %w", err)
+	}
+	byUser := rateKey("user", user)
+	if known.Value > 0 {
+		byUser = rateKey("user", user, address)
+	}
+	a.counters = []string{byUser, rateKey("address", address)}
+	for _, counter := range a.counters {
+		count, err := g.store.Add(ctx, counter, 1, time.Duration(g.rate.Window))
+		if err != nil {
+			return a, fmt.Errorf("counting logins: %w", err)
+		}
+		if count.Value > int64(g.rate.Attempts) {
+			return a, throttled(count.TTL)
+		}
+	}
+	return a, nil
+}
+
+// succeeded takes back what enter counted.
+func (g *guard) succeeded(ctx context.Context, a attempt) error {
+	for _, counter := range a.counters {
+		if _, err := g.store.Add(ctx, counter, -1, time.Duration(g.rate.Window)); err != nil {
+			return fmt.Errorf("counting logins: %w", err)
+		}
+	}
+	if err := g.store.Put(ctx, a.place, []byte("1"), familiar); err != nil {
+		return fmt.Errorf("counting logins: %w", err)
+	}
+	return nil
+}
+
+// throttled is Django REST framework's answer to too many requests.
+func throttled(wait time.Duration) *refusal {
+	unit := "seconds"
+	if seconds(wait) == 1 {
+		unit = "second"
+	}
+	return &refusal{
+		status: http.StatusTooManyRequests, wait: wait,
+		body: coded(fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds(wait), unit), "throttled"),
+	}
+}
+
+// rateKey names a counter. Names are hashed: a user name may be long, or a
+// password that was typed in the wrong place.
+func rateKey(kind string, names ...string) string {
+	hash := sha256.New()
+	for _, name := range names {
+		sum := sha256.Sum256([]byte(name))
+		hash.Write(sum[:])
+	}
+	return "rate:" + kind + ":" + hex.EncodeToString(hash.Sum(nil)[:16])
+}
+
+// addressOf is where a request comes from, as Caddy's trusted_proxies tell. Of an
+// IPv6 address it is the network, of which one client has all.
+func addressOf(r *http.Request) string {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return text
+	}
+	if address = address.Unmap().WithZone(""); address.Is6() {
+		return netip.PrefixFrom(address, 64).Masked().String()
+	}
+	return address.String()
+}

@@ -1,0 +1,310 @@
+// Package issuer is the handler that makes and ends credentials: the endpoints
+// that clients of Django REST framework and SimpleJWT speak to. One file an
+// endpoint; what they share stands in body.go, answer.go, login.go and tokens.go.
+package issuer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
+	"github.com/edgeauth/caddy-edgeauth/keys"
+	"github.com/edgeauth/caddy-edgeauth/passwords"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+func init() {
+	caddy.RegisterModule(new(Issuer))
+}
+
+// Issuer answers the requests for its endpoints, and passes all others on. With
+// none of JWT, Token and JWKS it has all of them at their usual paths.
+type Issuer struct {
+	// JWT makes, refreshes, verifies and ends pairs of access and refresh tokens.
+	JWT *JWT `json:"jwt,omitempty"`
+
+	// Token makes opaque tokens.
+	Token *Token `json:"token,omitempty"`
+
+	// JWKS is the path of the public keys as a JWK Set; usually
+	// /.well-known/jwks.json. Empty: they are not shown.
+	JWKS string `json:"jwks,omitempty"`
+
+	// Issuer is the address that tokens name in iss, and below which OpenID
+	// Connect discovery finds the keys. Default: no iss, and no discovery.
+	Issuer string `json:"issuer,omitempty"`
+
+	// LoginRate bounds wrong passwords. Default: 5 in a minute.
+	LoginRate *Rate `json:"login_rate,omitempty"`
+
+	// TrustedOrigins are other sites whose pages may use the endpoints where
+	// cookies carry the tokens, such as https://app.example.com.
+	TrustedOrigins []string `json:"trusted_origins,omitempty"`
+
+	endpoints   map[string]endpoint // by path, without a slash at the end
+	host        Host
+	store       store.Store
+	ring        *keys.Ring
+	verifier    *jwt.Verifier
+	passwords   *passwords.Verifier
+	guard       guard
+	checkOrigin func(*http.Request) error
+	now         func() time.Time
+	logger      *zap.Logger
+}
+
+// JWT is how pairs of tokens are made, as by SimpleJWT.
+type JWT struct {
+	// Path of the endpoint that makes a pair; refresh/, verify/ and blacklist/
+	// stand below it. Default: /api/token/.
+	Path string `json:"path,omitempty"`
+
+	// AccessLifetime of access tokens. Default: 5m.
+	AccessLifetime caddy.Duration `json:"access_lifetime,omitempty"`
+
+	// RefreshLifetime of refresh tokens. Default: 1d.
+	RefreshLifetime caddy.Duration `json:"refresh_lifetime,omitempty"`
+
+	// KeepRefresh lets a refresh token be used until it expires, as SimpleJWT does
+	// by default. Otherwise each can be used once, and gives the next.
+	KeepRefresh bool `json:"keep_refresh,omitempty"`
+
+	// Audience is what tokens name in aud. Default: none.
+	Audience []string `json:"audience,omitempty"`
+
+	// Deliver says how the tokens reach the client: body, or cookie for browsers,
+	// where no script can read them. Default: body.
+	Deliver string `json:"deliver,omitempty"`
+}
+
+// Token is how opaque tokens are made, as by Django REST framework.
+type Token struct {
+	// Path of the endpoint. Default: /api-token-auth/.
+	Path string `json:"path,omitempty"`
+
+	// Lifetime of tokens. Default: they do not end by themselves.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// Single gives a user the same token each time, as Django REST framework does.
+	// Default: each login gets one of its own.
+	Single bool `json:"single,omitempty"`
+}
+
+// Rate is how many may be in a time.
+type Rate struct {
+	Attempts int            `json:"attempts"`
+	Window   caddy.Duration `json:"window"`
+}
+
+// Host is what the app lends to the issuer.
+type Host interface {
+	authenticators.Host
+
+	// EnsureSigningKeys sees to it that there is a key to sign with.
+	EnsureSigningKeys(ctx context.Context) error
+}
+
+// The usual paths, lifetimes and bounds.
+const (
+	defaultJWTPath         = "/api/token/"
+	defaultTokenPath       = "/api-token-auth/"
+	defaultJWKSPath        = "/.well-known/jwks.json"
+	discoveryPath          = "/.well-known/openid-configuration"
+	defaultAccessLifetime  = 5 * time.Minute
+	defaultRefreshLifetime = 24 * time.Hour
+	maxLifetime            = 366 * 24 * time.Hour
+)
+
+// The values of JWT.Deliver.
+const (
+	deliverBody   = "body"
+	deliverCookie = "cookie"
+)
+
+var defaultRate = Rate{Attempts: 5, Window: caddy.Duration(time.Minute)}
+
+// CaddyModule returns the Caddy module information.
+func (*Issuer) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.edge_auth_issuer",
+		New: func() caddy.Module { return new(Issuer) },
+	}
+}
+
+// Provision makes the endpoints.
+func (i *Issuer) Provision(ctx caddy.Context) error {
+	i.setDefaults()
+	if err := i.check(); err != nil {
+		return err
+	}
+	app, err := ctx.App("edge_auth")
+	if err != nil {
+		return err
+	}
+	return i.provision(app.(Host), ctx.Logger())
+}
+
+func (i *Issuer) provision(host Host, logger *zap.Logger) error {
+	i.host, i.logger, i.now = host, logger, time.Now
+	i.store, i.ring = host.Store(), host.SigningKeys()
+	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
+	i.passwords = passwords.Shared()
+	i.guard = guard{store: i.store, rate: *i.LoginRate}
+	var err error
+	i.checkOrigin, err = (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins}).OriginCheck()
+	i.endpoints = i.makeEndpoints()
+	return err
+}
+
+func (i *Issuer) setDefaults() {
+	if i.JWT == nil && i.Token == nil && i.JWKS == "" {
+		i.JWT, i.Token, i.JWKS = new(JWT), new(Token), defaultJWKSPath
+	}
+	if i.JWT != nil {
+		i.JWT.Path = cmp.Or(i.JWT.Path, defaultJWTPath)
+		i.JWT.AccessLifetime = cmp.Or(i.JWT.AccessLifetime, caddy.Duration(defaultAccessLifetime))
+		i.JWT.RefreshLifetime = cmp.Or(i.JWT.RefreshLifetime, caddy.Duration(defaultRefreshLifetime))
+		i.JWT.Deliver = cmp.Or(i.JWT.Deliver, deliverBody)
+	}
+	if i.Token != nil {
+		i.Token.Path = cmp.Or(i.Token.Path, defaultTokenPath)
+	}
+	if i.LoginRate == nil {
+		i.LoginRate = &defaultRate
+	}
+}
+
+// check says what is wrong with the config, if anything.
+func (i *Issuer) check() error {
+	if err := i.checkPaths(); err != nil {
+		return err
+	}
+	if i.JWT != nil {
+		if err := i.JWT.check(); err != nil {
+			return err
+		}
+	}
+	if i.Token != nil && (i.Token.Lifetime < 0 || time.Duration(i.Token.Lifetime) > 100*maxLifetime) {
+		return fmt.Errorf("token lifetime of %v: a positive one is needed, or none", time.Duration(i.Token.Lifetime))
+	}
+	if i.LoginRate.Attempts < 1 || i.LoginRate.Window <= 0 {
+		return fmt.Errorf("login_rate %d %v: a number from 1 on and a duration are needed, such as 5 1m", i.LoginRate.Attempts, time.Duration(i.LoginRate.Window))
+	}
+	if i.Issuer != "" {
+		if u, err := url.Parse(i.Issuer); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("issuer '%s': an address without query is needed, such as https://login.example.com", i.Issuer)
+		}
+	}
+	return (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins}).Check()
+}
+
+func (i *Issuer) checkPaths() error {
+	var paths []string
+	if i.JWT != nil {
+		paths = append(paths, i.JWT.Path)
+	}
+	if i.Token != nil {
+		paths = append(paths, i.Token.Path)
+	}
+	if i.JWKS != "" {
+		paths = append(paths, i.JWKS)
+	}
+	seen := make(map[string]bool)
+	for _, path := range paths {
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#{}* ") || strings.Contains(path, "//") || path == "/" {
+			return fmt.Errorf("path '%s': one that begins with a slash is needed, such as %s", path, defaultJWTPath)
+		}
+		if key := strings.TrimSuffix(path, "/"); seen[key] {
+			return fmt.Errorf("two endpoints at '%s'", path)
+		} else {
+			seen[key] = true
+		}
+	}
+	return nil
+}
+
+func (j *JWT) check() error {
+	for name, lifetime := range map[string]caddy.Duration{"access_lifetime": j.AccessLifetime, "refresh_lifetime": j.RefreshLifetime} {
+		if d := time.Duration(lifetime); d < time.Second || d > maxLifetime {
+			return fmt.Errorf("%s of %v: 1s to %v would do", name, d, maxLifetime)
+		}
+	}
+	if j.RefreshLifetime < j.AccessLifetime {
+		return fmt.Errorf("refresh_lifetime of %v is shorter than access_lifetime of %v", time.Duration(j.RefreshLifetime), time.Duration(j.AccessLifetime))
+	}
+	if j.Deliver != deliverBody && j.Deliver != deliverCookie {
+		return fmt.Errorf("deliver '%s': body or cookie would do", j.Deliver)
+	}
+	return nil
+}
+
+// endpoint answers the requests of one path.
+type endpoint struct {
+	method string // GET also answers HEAD
+	answer func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (i *Issuer) makeEndpoints() map[string]endpoint {
+	endpoints := make(map[string]endpoint)
+	add := func(method, path string, answer func(http.ResponseWriter, *http.Request) error) {
+		endpoints[strings.TrimSuffix(path, "/")] = endpoint{method, answer}
+	}
+	if i.JWT != nil {
+		base := strings.TrimSuffix(i.JWT.Path, "/") + "/"
+		add(http.MethodPost, base, i.obtain)
+		add(http.MethodPost, base+"refresh/", i.refresh)
+		add(http.MethodPost, base+"verify/", i.verify)
+		add(http.MethodPost, base+"blacklist/", i.blacklist)
+	}
+	if i.Token != nil {
+		add(http.MethodPost, i.Token.Path, i.token)
+	}
+	if i.JWKS != "" {
+		add(http.MethodGet, i.JWKS, i.jwks)
+		if i.Issuer != "" {
+			add(http.MethodGet, discoveryPath, i.discovery)
+		}
+	}
+	return endpoints
+}
+
+// ServeHTTP answers what is for an endpoint. The slash at the end may be
+// missing: a redirect would lose the body of a POST.
+func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	e, ours := i.endpoints[strings.TrimSuffix(r.URL.Path, "/")]
+	if !ours {
+		return next.ServeHTTP(w, r)
+	}
+	allowed := e.method + ", OPTIONS"
+	if e.method == http.MethodGet {
+		allowed = "GET, HEAD, OPTIONS"
+	}
+	w.Header().Set("Allow", allowed)
+	switch {
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case r.Method != e.method && !(e.method == http.MethodGet && r.Method == http.MethodHead):
+		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
+	}
+	if err := e.answer(w, r); err != nil {
+		return i.refuse(w, r, err)
+	}
+	return nil
+}
+
+var (
+	_ caddy.Provisioner           = (*Issuer)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Issuer)(nil)
+)

@@ -1,0 +1,57 @@
+package issuer
+
+import (
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/records"
+)
+
+// logIn checks the user name and password of a form. refused is the answer to
+// those that do not belong together, whatever the reason.
+func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, error) {
+	f, err := readForm(r)
+	if err != nil {
+		return records.User{}, err
+	}
+	name, password := f.text("username", true), f.text("password", false)
+	if err := f.check(); err != nil {
+		return records.User{}, err
+	}
+	address := addressOf(r)
+	attempt, err := i.guard.enter(r.Context(), name, address)
+	if err != nil {
+		i.audit(r, "login refused", name, err)
+		return records.User{}, err
+	}
+	user, err := records.LogIn(r.Context(), i.store, i.passwords, name, password)
+	switch {
+	case errors.Is(err, records.ErrLogin):
+		i.audit(r, "login failed", name, err)
+		return user, &refusal{status: refused.status, body: refused.body, cause: err}
+	case err != nil:
+		return user, err
+	}
+	if err := i.guard.succeeded(r.Context(), attempt); err != nil {
+		return user, err
+	}
+	i.audit(r, "login", user.ID, nil)
+	return user, nil
+}
+
+// audit tells of a login or its end: one line each. A name that nobody could
+// have is left out: it may be a password that was typed in the wrong place.
+func (i *Issuer) audit(r *http.Request, event, user string, err error) {
+	if errors.Is(err, records.ErrUnknownUser) || !identity.ValidID(user) {
+		user = ""
+	}
+	fields := []zap.Field{zap.String("user", user), zap.String("address", addressOf(r)), zap.String("path", r.URL.Path), zap.String("user_agent", r.UserAgent())}
+	if err != nil {
+		i.logger.Warn(event, append(fields, zap.NamedError("reason", err))...)
+		return
+	}
+	i.logger.Info(event, fields...)
+}
