@@ -1,12 +1,14 @@
 package edgeauth
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/issuer"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
 	"github.com/edgeauth/caddy-edgeauth/store/redis"
@@ -44,6 +46,9 @@ func (a *App) SigningKeys() *keys.Ring {
 	return a.ring.Ring
 }
 
+// EnsureSigningKeys sees to it that there is a key to sign with.
+func (a *App) EnsureSigningKeys(ctx context.Context) error { return a.ring.fill(ctx, a.storage) }
+
 // KeySet returns the live key set at url.
 func (a *App) KeySet(url string) (*keys.Remote, error) {
 	return pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
@@ -54,4 +59,7 @@ func (a *App) Pooled(key string, make func() (caddy.Destructor, error)) (caddy.D
 	return pooled(a, "guest "+key, make)
 }
 
-var _ authenticators.Host = (*App)(nil)
+var (
+	_ authenticators.Host = (*App)(nil)
+	_ issuer.Host         = (*App)(nil)
+)

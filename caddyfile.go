@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/issuer"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -18,6 +19,8 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("edge_auth", parseGlobal)
 	httpcaddyfile.RegisterDirective("edge_auth", parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth", httpcaddyfile.After, "basic_auth")
+	httpcaddyfile.RegisterHandlerDirective("edge_auth_issuer", parseIssuer)
+	httpcaddyfile.RegisterDirectiveOrder("edge_auth_issuer", httpcaddyfile.Before, "edge_auth")
 }
 
 // parseGlobal reads the global option:
@@ -180,6 +183,12 @@ func (h *Handler) unmarshal(helper httpcaddyfile.Helper) error {
 	body.inherit()
 	h.Use, h.Policy = "", body
 	return words.Wrap(d, body.check())
+}
+
+// parseIssuer reads the directive edge_auth_issuer; see issuer.Issuer.
+func parseIssuer(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	i := new(issuer.Issuer)
+	return i, i.UnmarshalCaddyfile(h.Dispenser)
 }
 
 // adaptedPolicies returns the policies of the global options, and the built-in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -38,13 +39,12 @@ type attempt struct {
 // can't slip by. It refuses one that is over the bound.
 func (g *guard) enter(ctx context.Context, user, address string) (attempt, error) {
 	a := attempt{place: rateKey("place", user, address)}
-	known, err := g.store.Add(ctx, a.place, 0, time.Second)
-	if err != nil {
-		return a, fmt.Errorf("counting logins: %w", err)
-	}
 	byUser := rateKey("user", user)
-	if known.Value > 0 {
+	switch _, err := g.store.Get(ctx, a.place); {
+	case err == nil:
 		byUser = rateKey("user", user, address)
+	case !errors.Is(err, store.ErrNotFound):
+		return a, fmt.Errorf("counting logins: %w", err)
 	}
 	a.counters = []string{byUser, rateKey("address", address)}
 	for _, counter := range a.counters {

@@ -2,6 +2,9 @@ package keys
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -96,6 +99,23 @@ func (r *Ring) Sign(claims []byte, typ string) (string, error) {
 		return "", fmt.Errorf("signing: %w", err)
 	}
 	return input + "." + encode(signature), nil
+}
+
+// Derive makes 32 bytes of the key that signs and a label: always the same, and
+// of no use to guess the key by. ErrNoSigner: there is none yet.
+func (r *Ring) Derive(label string) ([]byte, error) {
+	h := r.held.Load()
+	if h == nil {
+		return nil, ErrNoSigner
+	}
+	secret, isSecret := h.signer.private.([]byte)
+	if !isSecret {
+		var err error
+		if secret, err = x509.MarshalPKCS8PrivateKey(h.signer.private); err != nil {
+			return nil, err
+		}
+	}
+	return hkdf.Key(sha256.New, secret, nil, label, sha256.Size)
 }
 
 var _ Set = (*Ring)(nil)

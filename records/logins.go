@@ -3,9 +3,7 @@ package records
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
@@ -63,19 +61,12 @@ func NewLoginID() string { return rand.Text() }
 // FindLogin returns a login; store.ErrNotFound if it is unknown, or all its
 // tokens have expired.
 func FindLogin(ctx context.Context, s store.Store, id string) (Login, error) {
-	record, err := s.Get(ctx, loginKey+digest(id))
+	var found storedLogin
+	raw, err := getRaw(ctx, s, loginKey+digest(id), &found)
 	if err != nil {
 		return Login{}, err
 	}
-	var found storedLogin
-	err = json.Unmarshal(record.Value, &found)
-	if err == nil {
-		err = found.check()
-	}
-	if err != nil {
-		return Login{}, fmt.Errorf("reading a login: %w", err)
-	}
-	found.ID, found.stored = id, record.Value
+	found.ID, found.stored = id, raw
 	return found.Login, nil
 }
 
@@ -89,26 +80,23 @@ func PutLogin(ctx context.Context, s store.Store, login Login) error {
 	if left <= 0 {
 		return errors.New("a login that has expired")
 	}
-	value, err := json.Marshal(storedLogin{Login: login})
-	if err != nil {
-		return err
-	}
-	return s.Swap(ctx, loginKey+digest(login.ID), login.stored, value, left, ownerList+login.User)
+	return swap(ctx, s, loginKey+digest(login.ID), login.stored, storedLogin{Login: login}, left, ownerList+login.User)
 }
 
-// EndLogin ends a login, whatever others change about it meanwhile. One that is
-// unknown has ended.
-func EndLogin(ctx context.Context, s store.Store, id, why string) error {
+// EndLogin ends a login, whatever others change about it meanwhile. What is left
+// of it says so until its last refresh token expires.
+func EndLogin(ctx context.Context, s store.Store, login Login, why string) error {
 	for {
-		login, err := FindLogin(ctx, s, id)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return nil
-		case err != nil || login.Ended != "":
+		login.Ended = why
+		err := PutLogin(ctx, s, login)
+		if !errors.Is(err, store.ErrChanged) {
 			return err
 		}
-		login.Ended = why
-		if err := PutLogin(ctx, s, login); !errors.Is(err, store.ErrChanged) {
+		login, err = FindLogin(ctx, s, login.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil // it has expired
+		case err != nil || login.Ended != "":
 			return err
 		}
 	}

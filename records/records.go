@@ -61,20 +61,42 @@ func get(ctx context.Context, s store.Store, key string, to any) (time.Duration,
 	if err != nil {
 		return 0, err
 	}
-	err = json.Unmarshal(record.Value, to)
+	return record.TTL, read(key, record.Value, to)
+}
+
+func read(key string, value []byte, to any) error {
+	err := json.Unmarshal(value, to)
 	if checked, ok := to.(interface{ check() error }); ok && err == nil {
 		err = checked.check()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading record %s: %w", shown(key), err)
+		return fmt.Errorf("reading record %s: %w", shown(key), err)
 	}
-	return record.TTL, nil
+	return nil
+}
+
+// getRaw is get, with the record as it stands, for swap.
+func getRaw(ctx context.Context, s store.Store, key string, to any) ([]byte, error) {
+	record, err := s.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return record.Value, read(key, record.Value, to)
+}
+
+// swap writes a record in the place of what getRaw read; nil: of none.
+func swap(ctx context.Context, s store.Store, key string, old []byte, value any, ttl time.Duration, lists ...string) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return s.Swap(ctx, key, old, data, ttl, lists...)
 }
 
 // shown is a key as logs show it: of digests, no more than lists do.
 func shown(key string) string {
 	kind, name, _ := strings.Cut(key, ":")
-	if kind += ":"; kind == tokenKey || kind == sessionKey {
+	if kind += ":"; kind == tokenKey || kind == sessionKey || kind == loginKey {
 		name = name[:min(len(name), shortID)]
 	}
 	return kind + name

@@ -62,7 +62,15 @@ func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration
 	if err := checkOwner(token.User); err != nil {
 		return "", Token{}, err
 	}
-	secret := newTokenText()
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails
+	secret := tokenText(random[:])
+	token, err := putToken(ctx, s, secret, token, ttl)
+	return secret, token, err
+}
+
+// putToken keeps a token under its secret's digest.
+func putToken(ctx context.Context, s store.Store, secret string, token Token, ttl time.Duration) (Token, error) {
 	key := digest(secret)
 	token.ID = key[:shortID]
 	token.Created = time.Now().UTC().Truncate(time.Second)
@@ -71,9 +79,9 @@ func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration
 		token.Expires = token.Created.Add(ttl)
 	}
 	if err := put(ctx, s, tokenKey+key, storedToken{Token: token}, ttl, tokensList, ownerList+token.User); err != nil {
-		return "", Token{}, err
+		return Token{}, err
 	}
-	return secret, token, nil
+	return token, nil
 }
 
 // FindToken returns the token with this secret. ErrMalformed: it can't be one,
@@ -114,10 +122,9 @@ func RevokeToken(ctx context.Context, s store.Store, id string) error {
 	return s.Delete(ctx, key)
 }
 
-func newTokenText() string {
-	var random [32]byte
-	_, _ = rand.Read(random[:]) // never fails
-	text := tokenPrefix + base62(new(big.Int).SetBytes(random[:]), tokenRandom)
+// tokenText writes 32 bytes that nobody can guess as a token.
+func tokenText(random []byte) string {
+	text := tokenPrefix + base62(new(big.Int).SetBytes(random), tokenRandom)
 	return text + checksum(text)
 }
 

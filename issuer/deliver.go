@@ -1,0 +1,76 @@
+package issuer
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+)
+
+// The cookies that carry tokens. Their prefixes bind them to this host, or at
+// least to HTTPS (RFC 6265bis, section 4.1.3); the refresh token goes to its own
+// endpoints only.
+const (
+	AccessCookie  = "__Host-access_token"
+	RefreshCookie = "__Secure-refresh_token"
+)
+
+// deliver gives tokens to a client: in the body as SimpleJWT does, or in cookies
+// that no script can read.
+func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) error {
+	if !i.byCookie() {
+		return write(w, r, http.StatusOK, struct {
+			Refresh string `json:"refresh,omitempty"`
+			Access  string `json:"access"`
+		}{tokens.refresh, tokens.access})
+	}
+	i.setCookie(w, AccessCookie, "/", tokens.access, tokens.accessExpires)
+	if tokens.refresh != "" {
+		i.setCookie(w, RefreshCookie, i.base(), tokens.refresh, tokens.refreshExpires)
+	}
+	return write(w, r, http.StatusOK, struct {
+		Access  time.Time `json:"access_expiration"`
+		Refresh time.Time `json:"refresh_expiration"`
+	}{tokens.accessExpires, tokens.refreshExpires})
+}
+
+func (i *Issuer) byCookie() bool { return i.JWT != nil && i.JWT.Deliver == deliverCookie }
+
+// base is the path that the endpoints of JWTs stand below.
+func (i *Issuer) base() string { return strings.TrimSuffix(i.JWT.Path, "/") + "/" }
+
+// setCookie sets a cookie; an empty value takes it away.
+func (i *Issuer) setCookie(w http.ResponseWriter, name, path, value string, expires time.Time) {
+	cookie := &http.Cookie{Name: name, Value: value, Path: path, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	if value == "" {
+		cookie.MaxAge = -1
+	} else {
+		cookie.MaxAge = max(seconds(expires.Sub(i.now())), 1)
+	}
+	http.SetCookie(w, cookie)
+}
+
+// checkSite refuses the requests of other sites where cookies carry the tokens:
+// also logins, since nobody shall be logged in as somebody else unawares.
+func (i *Issuer) checkSite(r *http.Request) error {
+	if !i.byCookie() {
+		return nil
+	}
+	return i.checkOrigin(r)
+}
+
+// tokenIn reads the token in a field of the request's body, or in the cookie.
+func (i *Issuer) tokenIn(r *http.Request, field string) (string, error) {
+	f, err := readForm(r)
+	if err != nil {
+		return "", err
+	}
+	if _, given := f.values[field]; !given && field == refreshType && i.byCookie() {
+		if token, err := authenticators.FromCookieExact(r, RefreshCookie); err == nil {
+			return token.Reveal(), nil
+		}
+	}
+	token := f.text(field, true)
+	return token, f.check()
+}
