@@ -17,7 +17,7 @@ func TestTokenText(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	for range 2000 {
-		text := tokenText(make([]byte, 32))
+		text := newTestToken()
 		require.Len(t, text, 52)
 		require.NoError(t, checkTokenText(text))
 		require.False(t, seen[text])

@@ -109,7 +109,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"user":     func() error { _, err := GetUser(t.Context(), s, "alice"); return err },
 		"password": func() error { _, err := PasswordHash(t.Context(), s, "alice"); return err },
-		"token":    func() error { _, err := FindToken(t.Context(), s, newTokenText()); return err },
+		"token":    func() error { _, err := FindToken(t.Context(), s, newTestToken()); return err },
 		"session":  func() error { _, err := FindSession(t.Context(), s, strings.Repeat("A", 43)); return err },
 		"touch":    func() error { return TouchSession(t.Context(), s, strings.Repeat("A", 43), time.Minute) },
 		"end":      func() error { return EndSession(t.Context(), s, strings.Repeat("A", 43)) },
