@@ -20,7 +20,7 @@ func init() {
 	httpcaddyfile.RegisterDirective("edge_auth", parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth", httpcaddyfile.After, "basic_auth")
 	httpcaddyfile.RegisterHandlerDirective("edge_auth_issuer", parseIssuer)
-	httpcaddyfile.RegisterDirectiveOrder("edge_auth_issuer", httpcaddyfile.Before, "edge_auth")
+	httpcaddyfile.RegisterDirectiveOrder("edge_auth_issuer", httpcaddyfile.After, "basic_auth") // and so before edge_auth
 }
 
 // parseGlobal reads the global option:
