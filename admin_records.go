@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -54,6 +55,7 @@ func addUser(app *App, r *http.Request) (any, error) {
 		Name     string   `json:"name"`
 		Email    string   `json:"email"`
 		Groups   []string `json:"groups"`
+		PK       string   `json:"pk"`
 	}
 	if err := decodeBody(r, &body); err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func addUser(app *App, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := records.User{ID: body.ID, Name: body.Name, Email: body.Email, Groups: body.Groups}
+	user := records.User{ID: body.ID, Name: body.Name, Email: body.Email, Groups: body.Groups, PK: body.PK}
 	if err := records.SetPassword(r.Context(), app.store, user.ID, hash); err != nil {
 		return nil, err
 	}
@@ -187,7 +189,7 @@ func createJWT(app *App, r *http.Request) (any, error) {
 		Groups    []string `json:"groups,omitempty"`
 	}{
 		TokenType: "access", Expires: now.Add(lifetime).Unix(), Issued: now.Unix(), ID: rand.Text(),
-		UserID: user.ID, Subject: user.ID, AuthTime: now.Unix(), Name: user.Name, Email: user.Email, Groups: user.Groups,
+		UserID: cmp.Or(user.PK, user.ID), Subject: user.ID, AuthTime: now.Unix(), Name: user.Name, Email: user.Email, Groups: user.Groups,
 	})
 	if err != nil {
 		return nil, err

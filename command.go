@@ -54,7 +54,7 @@ func userCommand() *cobra.Command {
 				return err
 			}
 			body := map[string]any{"id": args[0], "password": password}
-			addText(cmd, body, "name", "email")
+			addText(cmd, body, "name", "email", "pk")
 			addList(cmd, body, "groups", "group")
 			return call(cmd, http.MethodPost, "/users", body, func(any) string { return "added user " + args[0] })
 		},
@@ -62,6 +62,7 @@ func userCommand() *cobra.Command {
 	add.Flags().StringSlice("group", nil, "A group the user is in; repeat for several")
 	add.Flags().String("name", "", "The name to show")
 	add.Flags().String("email", "", "The e-mail address")
+	add.Flags().String("pk", "", "The primary key that the user has in Django: user_id of JWTs")
 	return group("user", "Manages users", add,
 		&cobra.Command{
 			Use: "list", Short: "Lists the users", Args: cobra.NoArgs,

@@ -60,7 +60,11 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	switch {
 	case errors.As(err, &refused):
 	case errors.As(err, &rejected):
-		refused = unauthorized(coded(rejected.Messages[0].Message, rejected.Code), err)
+		text := rejected.Detail
+		if len(rejected.Messages) > 0 {
+			text = rejected.Messages[0].Message
+		}
+		refused = unauthorized(coded(text, rejected.Code), err)
 	case errors.As(err, &forbidden):
 		refused = &refusal{status: http.StatusForbidden, body: coded(forbidden.Detail, forbidden.Code), cause: err}
 	default:

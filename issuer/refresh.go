@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -92,7 +93,7 @@ func (i *Issuer) renew(r *http.Request, claims map[string]any) (records.User, re
 		}
 		next, err := i.nextOf(r, login, text(claims, "jti"))
 		if err == nil && next != nil {
-			err = records.PutLogin(ctx, i.store, *next)
+			err = records.PutLogin(ctx, i.store, *next, i.now())
 			login = *next
 		}
 		switch {
@@ -115,7 +116,7 @@ func (i *Issuer) loginOf(ctx context.Context, claims map[string]any) (records.Lo
 	login, err := records.FindLogin(ctx, i.store, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && !own:
-		return i.foreignLogin(id, claims)
+		return i.foreignLogin(ctx, id, claims)
 	case errors.Is(err, store.ErrNotFound):
 		return login, i.blacklisted("login is unknown, or has expired")
 	case err != nil:
@@ -130,13 +131,10 @@ func (i *Issuer) blacklisted(reason string) error {
 	return i.verifier.Refuse(reason, "Token is blacklisted")
 }
 
-func (i *Issuer) foreignLogin(id string, claims map[string]any) (records.Login, error) {
-	user := text(claims, "sub")
-	if user == "" {
-		user = text(claims, "user_id")
-	}
-	if user == "" {
-		return records.Login{}, i.verifier.Refuse("names no user", "Token contained no recognizable user identification")
+func (i *Issuer) foreignLogin(ctx context.Context, id string, claims map[string]any) (records.Login, error) {
+	user, err := i.foreignUser(ctx, claims)
+	if err != nil {
+		return records.Login{}, err
 	}
 	issued := timeIn(claims, "iat")
 	authTime := timeIn(claims, "auth_time")
@@ -144,6 +142,23 @@ func (i *Issuer) foreignLogin(id string, claims map[string]any) (records.Login, 
 		authTime = issued
 	}
 	return records.Login{ID: id, User: user, AuthTime: authTime, Issued: issued, Expires: timeIn(claims, "exp"), Current: text(claims, "jti")}, nil
+}
+
+// foreignUser is the login name of whom an application's token is for, which
+// says it by primary key, or else by login name.
+func (i *Issuer) foreignUser(ctx context.Context, claims map[string]any) (string, error) {
+	id, ok := identity.Text(claims["user_id"])
+	if !ok || id == "" {
+		return "", i.verifier.Refuse("no user_id", "Token contained no recognizable user identification")
+	}
+	user, err := records.UserByPK(ctx, i.store, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return id, nil
+	case err != nil:
+		return "", fmt.Errorf("looking user up: %w", err)
+	}
+	return user.ID, nil
 }
 
 // timeIn is a time of verified claims; zero if there is none.
@@ -217,7 +232,7 @@ func (i *Issuer) endStolen(r *http.Request, login records.Login) error {
 
 // end ends a login, and the access token that was made last, where policies ask.
 func (i *Issuer) end(ctx context.Context, login records.Login, why string) error {
-	if err := records.EndLogin(ctx, i.store, login, why); err != nil {
+	if err := records.EndLogin(ctx, i.store, login, why, i.now()); err != nil {
 		return fmt.Errorf("ending login: %w", err)
 	}
 	left := login.Issued.Add(time.Duration(i.JWT.AccessLifetime)).Sub(i.now())

@@ -42,7 +42,7 @@ func (i *Issuer) newLogin(ctx context.Context, user records.User) (records.Login
 		ID: records.NewLoginID(), User: user.ID, AuthTime: now,
 		Current: newJTI(), Access: newJTI(), Issued: now, Expires: now.Add(time.Duration(i.JWT.RefreshLifetime)),
 	}
-	if err := records.PutLogin(ctx, i.store, login); err != nil {
+	if err := records.PutLogin(ctx, i.store, login, now); err != nil {
 		return login, fmt.Errorf("keeping the login: %w", err)
 	}
 	return login, nil
@@ -85,7 +85,7 @@ func (i *Issuer) tokensOf(ctx context.Context, login records.Login, user records
 
 // claimsOf are those that both tokens of a login have.
 func (i *Issuer) claimsOf(login records.Login, user records.User) map[string]any {
-	claims := map[string]any{"user_id": user.ID, "sub": user.ID, "auth_time": login.AuthTime.Unix(), "sid": login.ID}
+	claims := map[string]any{"user_id": cmp.Or(user.PK, user.ID), "sub": user.ID, "auth_time": login.AuthTime.Unix(), "sid": login.ID}
 	if i.Issuer != "" {
 		claims["iss"] = i.Issuer
 	}

@@ -72,11 +72,11 @@ func FindLogin(ctx context.Context, s store.Store, id string) (Login, error) {
 
 // PutLogin writes a login if the store still holds what it was read from; for
 // one that was not read, if there is none. store.ErrChanged: it does not.
-func PutLogin(ctx context.Context, s store.Store, login Login) error {
+func PutLogin(ctx context.Context, s store.Store, login Login, now time.Time) error {
 	if err := checkOwner(login.User); err != nil {
 		return err
 	}
-	left := time.Until(login.Expires)
+	left := login.Expires.Sub(now)
 	if left <= 0 {
 		return errors.New("a login that has expired")
 	}
@@ -85,10 +85,10 @@ func PutLogin(ctx context.Context, s store.Store, login Login) error {
 
 // EndLogin ends a login, whatever others change about it meanwhile. What is left
 // of it says so until its last refresh token expires.
-func EndLogin(ctx context.Context, s store.Store, login Login, why string) error {
+func EndLogin(ctx context.Context, s store.Store, login Login, why string, now time.Time) error {
 	for {
 		login.Ended = why
-		err := PutLogin(ctx, s, login)
+		err := PutLogin(ctx, s, login, now)
 		if !errors.Is(err, store.ErrChanged) {
 			return err
 		}

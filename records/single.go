@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -9,13 +10,13 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// singleKey is where it stands which of their single tokens a user has.
+// singleKey is where it stands which token is a user's single one.
 const singleKey = "single:"
 
-// single counts the single tokens that a user has had.
+// single says what a user's single token is made of, beside the key.
 type single struct {
 	form
-	Number int `json:"number"`
+	Salt string `json:"salt"`
 }
 
 // SingleToken returns the one token of a user, the same each time, as Django REST
@@ -25,14 +26,21 @@ func SingleToken(ctx context.Context, s store.Store, token Token, ttl time.Durat
 	if err := checkOwner(token.User); err != nil {
 		return "", err
 	}
+	text := func(salt string) (string, error) {
+		random, err := derive(fmt.Sprintf("single token %s of %s", salt, token.User))
+		if err != nil {
+			return "", err
+		}
+		return tokenText(random), nil
+	}
 	for {
 		var held single
 		raw, err := getRaw(ctx, s, singleKey+token.User, &held)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return "", err
 		}
-		if held.Number > 0 {
-			secret, err := singleText(token.User, held.Number, derive)
+		if err == nil {
+			secret, err := text(held.Salt)
 			if err != nil {
 				return "", err
 			}
@@ -40,26 +48,23 @@ func SingleToken(ctx context.Context, s store.Store, token Token, ttl time.Durat
 				return secret, err
 			}
 		}
-		held.Number++
-		secret, err := singleText(token.User, held.Number, derive)
+		next := single{Salt: rand.Text()}
+		secret, err := text(next.Salt)
 		if err != nil {
 			return "", err
 		}
-		// The token is there before its number is, so that nobody takes one that is
-		// on its way for one that was revoked.
-		if _, err := putToken(ctx, s, secret, token, ttl); err != nil {
+		// The token is there before its salt is, so that nobody takes one that is on
+		// its way for one that was revoked.
+		made, err := putToken(ctx, s, secret, token, ttl)
+		if err != nil {
 			return "", err
 		}
-		if err := swap(ctx, s, singleKey+token.User, raw, held, 0, ownerList+token.User); !errors.Is(err, store.ErrChanged) {
+		err = swap(ctx, s, singleKey+token.User, raw, next, 0, ownerList+token.User)
+		if !errors.Is(err, store.ErrChanged) {
 			return secret, err
 		}
+		if err := s.Delete(ctx, tokenKey+digest(secret)); err != nil { // another was quicker
+			return "", fmt.Errorf("taking token %s back: %w", made.ID, err)
+		}
 	}
-}
-
-func singleText(user string, number int, derive func(label string) ([]byte, error)) (string, error) {
-	random, err := derive(fmt.Sprintf("single token %d of %s", number, user))
-	if err != nil {
-		return "", err
-	}
-	return tokenText(random), nil
 }

@@ -18,6 +18,7 @@ var members = map[string]string{
 	"groups":     "a list of texts",
 	"not_before": "seconds since 1970",
 	"auth_hash":  "a text",
+	"pk":         "a text",
 }
 
 // MarshalJSON writes not_before as seconds since 1970.
@@ -72,6 +73,8 @@ func (u *User) set(name string, value any) (ok bool) {
 		u.NotBefore, ok = timeOf(value)
 	case "auth_hash":
 		u.AuthHash, ok = value.(string)
+	case "pk":
+		u.PK, ok = value.(string)
 	}
 	return ok
 }

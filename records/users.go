@@ -32,6 +32,10 @@ type User struct {
 	// AuthHash is Django's session auth hash; a session with another one has
 	// ended, since the password has changed.
 	AuthHash string `json:"auth_hash,omitempty"`
+
+	// PK is the primary key that the user has, or had, in another application's
+	// database: what SimpleJWT calls user_id. Empty: none.
+	PK string `json:"pk,omitempty"`
 }
 
 // Enabled reports whether the user may come in.
@@ -51,12 +55,56 @@ func GetUser(ctx context.Context, s store.Store, id string) (User, error) {
 	return user, nil
 }
 
-// PutUser writes a user record.
+// pkKey is where the users of primary keys stand.
+const pkKey = "pk:"
+
+// pkOwner says whose a primary key is.
+type pkOwner struct {
+	form
+	User string `json:"user"`
+}
+
+// UserByPK returns the user who has a primary key; store.ErrNotFound if nobody
+// has.
+func UserByPK(ctx context.Context, s store.Store, pk string) (User, error) {
+	var owner pkOwner
+	if !identity.ValidID(pk) {
+		return User{}, store.ErrNotFound
+	}
+	if _, err := get(ctx, s, pkKey+pk, &owner); err != nil {
+		return User{}, err
+	}
+	user, err := GetUser(ctx, s, owner.User)
+	if err == nil && user.PK != pk {
+		return User{}, store.ErrNotFound // it has another by now
+	}
+	return user, err
+}
+
+// PutUser writes a user record. It fails where another user has its primary key.
 func PutUser(ctx context.Context, s store.Store, user User) error {
 	if err := checkOwner(user.ID); err != nil {
 		return err
 	}
+	if user.PK != "" {
+		if err := claimPK(ctx, s, user); err != nil {
+			return err
+		}
+	}
 	return put(ctx, s, userKey+user.ID, user, 0, usersList)
+}
+
+func claimPK(ctx context.Context, s store.Store, user User) error {
+	if !identity.ValidID(user.PK) {
+		return fmt.Errorf("primary key of %d bytes: 1 to %d are needed", len(user.PK), identity.MaxID)
+	}
+	switch other, err := UserByPK(ctx, s, user.PK); {
+	case err == nil && other.ID != user.ID:
+		return fmt.Errorf("user '%s' has the primary key '%s' already", other.ID, user.PK)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return put(ctx, s, pkKey+user.PK, pkOwner{User: user.ID}, 0, ownerList+user.ID)
 }
 
 // ListUsers returns all users that we know the records of: not those that
