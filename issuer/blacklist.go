@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -38,8 +39,8 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 
 // clearCookies takes the tokens back from a browser.
 func (i *Issuer) clearCookies(w http.ResponseWriter) {
-	i.setCookie(w, AccessCookie, "/", "", time.Time{})
-	i.setCookie(w, RefreshCookie, i.base(), "", time.Time{})
+	i.setCookie(w, jwt.OwnCookie, "/", "", time.Time{})
+	i.setCookie(w, refreshCookie, i.base(), "", time.Time{})
 }
 
 // isUnavailable reports whether an error says nothing of the token.

@@ -6,15 +6,12 @@ import (
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
 )
 
-// The cookies that carry tokens. Their prefixes bind them to this host, or at
-// least to HTTPS (RFC 6265bis, section 4.1.3); the refresh token goes to its own
-// endpoints only.
-const (
-	AccessCookie  = "__Host-access_token"
-	RefreshCookie = "__Secure-refresh_token"
-)
+// refreshCookie carries the refresh token, to the endpoints of JWTs only: so its
+// prefix can't bind it to the host, as that of the access token does.
+const refreshCookie = "__Secure-refresh_token"
 
 // deliver gives tokens to a client: in the body as SimpleJWT does, or in cookies
 // that no script can read.
@@ -25,9 +22,9 @@ func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) er
 			Access  string `json:"access"`
 		}{tokens.refresh, tokens.access})
 	}
-	i.setCookie(w, AccessCookie, "/", tokens.access, tokens.accessExpires)
+	i.setCookie(w, jwt.OwnCookie, "/", tokens.access, tokens.accessExpires)
 	if tokens.refresh != "" {
-		i.setCookie(w, RefreshCookie, i.base(), tokens.refresh, tokens.refreshExpires)
+		i.setCookie(w, refreshCookie, i.base(), tokens.refresh, tokens.refreshExpires)
 	}
 	return write(w, r, http.StatusOK, struct {
 		Access  time.Time `json:"access_expiration"`
@@ -67,7 +64,7 @@ func (i *Issuer) tokenIn(r *http.Request, field string) (string, error) {
 		return "", err
 	}
 	if _, given := f.values[field]; !given && field == refreshType && i.byCookie() {
-		if token, err := authenticators.FromCookieExact(r, RefreshCookie); err == nil {
+		if token, err := authenticators.FromCookieExact(r, refreshCookie); err == nil {
 			return token.Reveal(), nil
 		}
 	}

@@ -67,7 +67,8 @@ type Authenticator struct {
 	Scheme []string `json:"scheme,omitempty"`
 
 	// Cookie that carries the token where the header is missing. A token there
-	// that is not valid counts as none, since browsers send it unasked.
+	// that is not valid counts as none, since browsers send it unasked. Default:
+	// none; for tokens of our own OwnCookie.
 	Cookie string `json:"cookie,omitempty"`
 
 	// Query is the query parameter that carries the token where header and cookie

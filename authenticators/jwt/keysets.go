@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 		return a.remoteKeys(host, "", a.keysOf(a.issuers[0]))
 	default:
 		a.own = true
+		a.Cookie = cmp.Or(a.Cookie, OwnCookie)
 		ring := host.SigningKeys()
 		a.sets[""] = ring
 		known := ring.Algorithms() // nil: the key is made later, and is no secret

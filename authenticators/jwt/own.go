@@ -11,6 +11,10 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/keys"
 )
 
+// OwnCookie is the cookie that the issuer gives access tokens in. Its prefix
+// binds it to one host, and to HTTPS (RFC 6265bis, section 4.1.3.2).
+const OwnCookie = "__Host-access_token"
+
 // Verifier checks our own tokens for what issues them, as strictly as an
 // Authenticator does; but what a token is for, and whose it is, its user
 // decides.
