@@ -35,7 +35,8 @@ func readForm(r *http.Request) (*form, error) {
 		return nil, invalid(detail("The body can't be read."))
 	}
 	if len(data) > maxBody {
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, body: detail(fmt.Sprintf("The body is larger than %d bytes.", maxBody))}
+		// 413 would be more exact; clients of Django know 400, as for all bad bodies.
+		return nil, invalid(detail(fmt.Sprintf("The body is larger than %d bytes.", maxBody)))
 	}
 	f := &form{values: make(map[string]any), wrong: make(map[string][]string)}
 	if len(data) == 0 {

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -100,3 +101,5 @@ func fields(t testing.TB, w *httptest.ResponseRecorder) map[string]string {
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body), w.Body.String())
 	return body
 }
+
+func base64URL(text string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(text) }
