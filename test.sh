@@ -121,7 +121,8 @@ integration() {
 		/usr/lib/python3/dist-packages/django_redis python3-django-redis \
 		/usr/lib/python3/dist-packages/redis python3-redis curl curl \
 		/usr/lib/python3/dist-packages/rest_framework_simplejwt python3-djangorestframework-simplejwt \
-		/usr/lib/python3/dist-packages/cryptography python3-cryptography
+		/usr/lib/python3/dist-packages/cryptography python3-cryptography \
+		node nodejs npm npm
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
 		scratch=$(mktemp -d)
 		OUTPUT=$scratch/caddy ./xcaddy.sh

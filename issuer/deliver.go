@@ -64,9 +64,11 @@ func (i *Issuer) tokenIn(r *http.Request, field string) (string, error) {
 		return "", err
 	}
 	if _, given := f.values[field]; !given && field == refreshType && i.byCookie() {
-		if token, err := authenticators.FromCookieExact(r, refreshCookie); err == nil {
-			return token.Reveal(), nil
+		token, err := authenticators.FromCookieExact(r, refreshCookie)
+		if err != nil { // 401 sends scripts to the login, where a field that is missing would not
+			return "", i.verifier.Refuse(err.Error(), "No valid refresh token found.")
 		}
+		return token.Reveal(), nil
 	}
 	token := f.text(field, true)
 	return token, f.check()

@@ -1,0 +1,224 @@
+package integration
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+const asJSON = "Content-Type: application/json"
+
+// postJSON sends JSON to an endpoint.
+func (g *gateway) postJSON(path, body string, headers ...string) answer {
+	g.t.Helper()
+	return g.do(http.MethodPost, path, body, append([]string{asJSON}, headers...)...)
+}
+
+// pairOf is what an answer of the token endpoints holds.
+func pairOf(t testing.TB, a answer) map[string]string {
+	t.Helper()
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	var pair map[string]string
+	require.NoError(t, json.Unmarshal([]byte(a.body), &pair), a.body)
+	return pair
+}
+
+const wonderland = `{"username":"alice","password":"wonderland"}`
+
+func TestIssuedTokensOpenWhatEdgeAuthGuards(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth_issuer
+	edge_auth
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+	g.edgeAuth("wonderland\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com", "--pk", "7")
+
+	pair := pairOf(t, g.postJSON("/api/token/", wonderland))
+	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+pair["access"]).status)
+	got := up.one(t)
+	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
+	assert.Equal(t, []string{"staff"}, header(got, "Remote-Groups"))
+	assert.Equal(t, []string{"alice@example.com"}, header(got, "Remote-Email"))
+	assert.Contains(t, string(decoded(t, strings.Split(pair["access"], ".")[1])), `"user_id":"7"`)
+	for _, wrong := range []string{pair["refresh"], pair["access"] + "x"} {
+		assert.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: Bearer "+wrong).status)
+	}
+	token := pairOf(t, g.do(http.MethodPost, "/api-token-auth/", "username=alice&password=wonderland", "Content-Type: application/x-www-form-urlencoded"))["token"]
+	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+token).status)
+	up.one(t)
+
+	second := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`))
+	assert.Equal(t, http.StatusOK, g.postJSON("/api/token/verify/", `{"token":"`+second["access"]+`"}`).status)
+	assert.Equal(t, http.StatusOK, g.postJSON("/api/token/blacklist/", `{"refresh":"`+second["refresh"]+`"}`).status)
+	a := g.postJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
+	assert.Equal(t, http.StatusUnauthorized, a.status)
+	assert.Equal(t, `{"detail":"Token is blacklisted","code":"token_not_valid"}`, a.body)
+	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
+	assert.Empty(t, up.taken(), "endpoints are not forwarded")
+
+	third := pairOf(t, g.postJSON("/api/token/", wonderland))
+	g.edgeAuth("", "user", "logout", "alice")
+	assert.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"`+third["refresh"]+`"}`).status, "logged out everywhere")
+	log := g.log.String()
+	for _, secret := range []string{"wonderland", pair["refresh"][:60], token} {
+		assert.NotContains(t, log, secret)
+	}
+}
+
+// TestOneLoginOnTwoGateways refreshes on both at once, and then plays the thief.
+func TestOneLoginOnTwoGateways(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	key := filepath.Join(t.TempDir(), "key.pem")
+	require.NoError(t, os.WriteFile(key, []byte(privatePEM(t, newEd25519(t))), 0o600))
+	var gateways []*gateway
+	for range 2 {
+		gateways = append(gateways, startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n signing_key "+key+"\n}", `http://127.0.0.1:$PORT {
+	edge_auth_issuer {
+		jwt
+		login_rate 3 1m
+	}
+}`))
+	}
+	gateways[0].edgeAuth("wonderland\n", "user", "add", "alice")
+	first := pairOf(t, gateways[0].postJSON("/api/token/", wonderland))
+
+	pairs := make([]map[string]string, 50)
+	var all sync.WaitGroup
+	for n := range pairs {
+		all.Go(func() {
+			a, err := gateways[n%2].try(t.Context(), http.MethodPost, "/api/token/refresh/", `{"refresh":"`+first["refresh"]+`"}`, asJSON)
+			if assert.NoError(t, err) && assert.Equal(t, http.StatusOK, a.status, a.body) {
+				assert.NoError(t, json.Unmarshal([]byte(a.body), &pairs[n]))
+			}
+		})
+	}
+	all.Wait()
+	for _, pair := range pairs {
+		require.Equal(t, pairs[0], pair, "one family, and nobody is logged out")
+	}
+	second := pairOf(t, gateways[1].postJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`))
+
+	a := gateways[0].postJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`, "User-Agent: thief")
+	assert.Equal(t, http.StatusUnauthorized, a.status)
+	assert.Len(t, gateways[0].log.lines("refresh token stolen"), 1)
+	for _, g := range gateways {
+		a = g.postJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
+		assert.Equal(t, http.StatusUnauthorized, a.status, "the owner is logged out too, and logs in anew")
+		assert.Contains(t, a.body, "Token is blacklisted")
+	}
+
+	for n := range 5 {
+		a = gateways[n%2].postJSON("/api/token/", `{"username":"alice","password":"wrong"}`)
+		want := http.StatusUnauthorized
+		if n >= 3 {
+			want = http.StatusTooManyRequests
+		}
+		assert.Equal(t, want, a.status, "one count for both")
+	}
+}
+
+// npmClient makes the client's folder with its packages, once for all tests.
+var npmClient = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "npm-client")
+	if err != nil {
+		return "", err
+	}
+	if err := os.CopyFS(dir, os.DirFS("npmclient")); err != nil {
+		return "", err
+	}
+	install := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--prefix", dir)
+	if out, err := install.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm, which ./test.sh installs: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
+	t.Parallel()
+	for delivery, body := range map[string][]string{
+		"body":   {"access", "refresh"},
+		"cookie": {"access_expiration", "refresh_expiration"},
+	} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			dir, err := npmClient()
+			require.NoError(t, err)
+			g := newGateway(t, "DELIVERY", delivery)
+			config := g.write("Caddyfile", `{
+	admin `+g.admin+`
+	auto_https disable_redirects
+	skip_install_trust
+}
+https://localhost:$PORT {
+	tls internal
+	edge_auth_issuer {
+		jwt
+		access_lifetime 1s
+		deliver DELIVERY
+	}
+	edge_auth
+	respond {http.auth.user.id}
+}`)
+			g.start("run", "--config", config, "--adapter", "caddyfile")
+			g.waitReady()
+			g.edgeAuth("wonderland\n", "user", "add", "alice")
+			root := filepath.Join(g.dir, "data/caddy/pki/authorities/local/root.crt")
+			url := strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
+			eventually(t, 10*time.Second, func() bool {
+				conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{InsecureSkipVerify: true})
+				if err == nil {
+					conn.Close()
+				}
+				return err == nil
+			}, "no certificate")
+			node := exec.Command("node", "client.js", url, delivery)
+			node.Dir = dir
+			node.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+root)
+			var errs strings.Builder
+			node.Stderr = &errs
+			out, err := node.Output()
+			require.NoError(t, err, errs.String())
+			var met struct {
+				Refreshes, LoggedOut int
+				Statuses             map[string]int
+				Wrong, User          string
+				Body, Cookies        []string
+			}
+			require.NoError(t, json.Unmarshal(out, &met), string(out))
+			assert.Equal(t, "No active account found with the given credentials", met.Wrong)
+			assert.Equal(t, "alice", met.User)
+			assert.Equal(t, body, met.Body)
+			assert.GreaterOrEqual(t, met.Refreshes, 2)
+			assert.Len(t, met.Statuses, 1, "never refused: %v", met.Statuses)
+			assert.Positive(t, met.Statuses["200"])
+			assert.Equal(t, http.StatusUnauthorized, met.LoggedOut)
+			assert.Empty(t, met.Cookies, "none is left")
+			assert.Empty(t, g.log.lines("stolen"))
+		})
+	}
+}
+
+func newEd25519(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	return private
+}
