@@ -78,7 +78,7 @@ func (i *testIssuer) serve(r *http.Request) *httptest.ResponseRecorder {
 		w.WriteHeader(http.StatusTeapot)
 		return nil
 	})
-	require.NoError(i.t, i.Issuer.ServeHTTP(w, r, next))
+	require.NoError(i.t, i.ServeHTTP(w, r, next))
 	return w
 }
 

@@ -118,7 +118,7 @@ type Host interface {
 // The usual paths, lifetimes and bounds.
 const (
 	defaultJWTPath         = "/api/token/"
-	defaultTokenPath       = "/api-token-auth/"
+	defaultTokenPath       = "/api-token-auth/" //nolint:gosec // a path
 	defaultJWKSPath        = "/.well-known/jwks.json"
 	discoveryPath          = "/.well-known/openid-configuration"
 	defaultAccessLifetime  = 5 * time.Minute
@@ -295,7 +295,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	case r.Method != e.method && !(e.method == http.MethodGet && r.Method == http.MethodHead):
+	case r.Method != e.method && (e.method != http.MethodGet || r.Method != http.MethodHead):
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
 	}
 	if err := e.answer(w, r); err != nil {

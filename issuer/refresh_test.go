@@ -23,7 +23,7 @@ func rotating(t testing.TB) (i *testIssuer, pass func(time.Duration)) {
 	t.Helper()
 	i = newTestIssuer(t, &Issuer{JWT: new(JWT), LoginRate: &Rate{Attempts: 1000, Window: defaultRate.Window}}, djangoKey)
 	now := time.Now()
-	i.Issuer.now = func() time.Time { return now }
+	i.now = func() time.Time { return now }
 	return i, func(d time.Duration) { now = now.Add(d) }
 }
 
@@ -171,10 +171,10 @@ func TestRefreshAsksWhetherTheUserIsStillWelcome(t *testing.T) {
 			require.NoError(t, i.store.Delete(t.Context(), "user:alice"))
 		}, `{"detail":"No active account found for the given token."}`},
 		"logged out everywhere": {func(t *testing.T, i *testIssuer) {
-			require.NoError(t, records.RevokeBefore(t.Context(), i.store, "alice", i.Issuer.now()))
+			require.NoError(t, records.RevokeBefore(t.Context(), i.store, "alice", i.now()))
 		}, `{"detail":"Token is blacklisted","code":"token_not_valid"}`},
 		"not before": {func(t *testing.T, i *testIssuer) {
-			require.NoError(t, records.PutUser(t.Context(), i.store, records.User{ID: "alice", NotBefore: i.Issuer.now().Add(time.Second)}))
+			require.NoError(t, records.PutUser(t.Context(), i.store, records.User{ID: "alice", NotBefore: i.now().Add(time.Second)}))
 		}, `{"detail":"Token is blacklisted","code":"token_not_valid"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestTokensInCookiesAreInNoBody(t *testing.T) {
 func TestLoginsOfOtherIssuersLiveOnWithTheSameKey(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
-	now := i.Issuer.now()
+	now := i.now()
 	theirs := func(claims string) string {
 		token, err := i.ring.Sign([]byte(strings.NewReplacer("IAT", stamp(now), "EXP", stamp(now.Add(time.Hour))).Replace(claims)), "JWT")
 		require.NoError(t, err)

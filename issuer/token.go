@@ -9,7 +9,7 @@ import (
 )
 
 // tokenLabel is what opaque tokens made here are called in lists.
-const tokenLabel = "api-token-auth"
+const tokenLabel = "api-token-auth" //nolint:gosec // no token
 
 // token is Django REST framework's ObtainAuthToken: a user name and a password
 // give an opaque token.
