@@ -183,7 +183,7 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 	eventually(t, 20*time.Second, func() bool { return len(g.log.lines("demo user made")) == 1 }, "no demo user:\n%s", g.log)
 
 	blocks := tour.FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, blocks, 6)
+	require.Len(t, blocks, 7)
 	script := "set -e\n"
 	for i, block := range blocks {
 		script += "echo '== " + string(rune('1'+i)) + "'\n" + block[1]
@@ -196,7 +196,7 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 	require.NoError(t, err, string(out))
 
 	parts := strings.Split(string(out), "== ")[1:]
-	require.Len(t, parts, 6)
+	require.Len(t, parts, 7)
 	assert.Contains(t, parts[1], "Authentication credentials were not provided.")
 	assert.Contains(t, parts[1], "Remote-User: demo\n")
 	assert.Contains(t, parts[1], "Remote-Groups: staff\n")
@@ -204,10 +204,12 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 	assert.Contains(t, parts[2], "X-Forwarded-For: ", "the upstream did get the request")
 	assert.Equal(t, 2, strings.Count(parts[3], "Remote-User: demo\n"))
 	assert.Equal(t, 1, strings.Count(parts[3], "Remote-User: alice\n"))
-	assert.Equal(t, 1, strings.Count(parts[4], "Remote-User: demo\n"))
-	assert.Equal(t, 1, strings.Count(parts[4], "You do not have permission"))
-	assert.Contains(t, parts[5], "tour")
-	assert.Contains(t, parts[5], "Invalid token.")
+	assert.Contains(t, parts[4], `{"refresh":"eyJ`)
+	assert.Contains(t, parts[4], "Unable to log in with provided credentials.")
+	assert.Equal(t, 1, strings.Count(parts[5], "Remote-User: demo\n"))
+	assert.Equal(t, 1, strings.Count(parts[5], "You do not have permission"))
+	assert.Contains(t, parts[6], "tour")
+	assert.Contains(t, parts[6], "Invalid token.")
 }
 
 // TestEveryCaddyfileInTheDocsIsValid adapts and validates each.
