@@ -122,7 +122,7 @@ integration() {
 		/usr/lib/python3/dist-packages/redis python3-redis curl curl \
 		/usr/lib/python3/dist-packages/rest_framework_simplejwt python3-djangorestframework-simplejwt \
 		/usr/lib/python3/dist-packages/cryptography python3-cryptography \
-		node nodejs npm npm
+		node nodejs npm npm /usr/bin/chromium chromium
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
 		scratch=$(mktemp -d)
 		OUTPUT=$scratch/caddy ./xcaddy.sh

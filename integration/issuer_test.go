@@ -151,6 +151,38 @@ var npmClient = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// runNode runs a script of the client's folder, and returns what it prints.
+func runNode(t testing.TB, env []string, args ...string) []byte {
+	t.Helper()
+	dir, err := npmClient()
+	require.NoError(t, err)
+	node := exec.Command("node", args...)
+	node.Dir, node.Env = dir, append(os.Environ(), env...)
+	var errs strings.Builder
+	node.Stderr = &errs
+	out, err := node.Output()
+	require.NoError(t, err, errs.String())
+	return out
+}
+
+// serveTLS runs a site at https://localhost, with a certificate of Caddy's own,
+// and returns its address.
+func (g *gateway) serveTLS(global, site string) string {
+	g.t.Helper()
+	config := g.write("Caddyfile", "{\n\tadmin "+g.admin+"\n\tauto_https disable_redirects\n\tskip_install_trust\n"+global+"\n}\nhttps://localhost:$PORT {\n\ttls internal\n"+site+"\n}")
+	g.start("run", "--config", config, "--adapter", "caddyfile")
+	g.waitReady()
+	address := strings.Replace(strings.TrimPrefix(g.url, "http://"), "127.0.0.1", "localhost", 1)
+	eventually(g.t, 10*time.Second, func() bool {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}, "no certificate")
+	return "https://" + address
+}
+
 func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 	t.Parallel()
 	for delivery, body := range map[string][]string{
@@ -159,16 +191,8 @@ func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 	} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			dir, err := npmClient()
-			require.NoError(t, err)
 			g := newGateway(t, "DELIVERY", delivery)
-			config := g.write("Caddyfile", `{
-	admin `+g.admin+`
-	auto_https disable_redirects
-	skip_install_trust
-}
-https://localhost:$PORT {
-	tls internal
+			url := g.serveTLS("", `
 	edge_auth_issuer {
 		jwt
 		access_lifetime 1s
@@ -176,26 +200,10 @@ https://localhost:$PORT {
 	}
 	edge_auth
 	respond {http.auth.user.id}
-}`)
-			g.start("run", "--config", config, "--adapter", "caddyfile")
-			g.waitReady()
+`)
 			g.edgeAuth("wonderland\n", "user", "add", "alice")
 			root := filepath.Join(g.dir, "data/caddy/pki/authorities/local/root.crt")
-			url := strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
-			eventually(t, 10*time.Second, func() bool {
-				conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{InsecureSkipVerify: true})
-				if err == nil {
-					conn.Close()
-				}
-				return err == nil
-			}, "no certificate")
-			node := exec.Command("node", "client.js", url, delivery)
-			node.Dir = dir
-			node.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+root)
-			var errs strings.Builder
-			node.Stderr = &errs
-			out, err := node.Output()
-			require.NoError(t, err, errs.String())
+			out := runNode(t, []string{"NODE_EXTRA_CA_CERTS=" + root}, "client.js", url, delivery)
 			var met struct {
 				Refreshes, LoggedOut int
 				Statuses             map[string]int
@@ -221,4 +229,54 @@ func newEd25519(t testing.TB) ed25519.PrivateKey {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	return private
+}
+
+// TestLoginAndAccountInABrowser is a person with Chromium, without JavaScript.
+// SCREENSHOTS names a folder to look at what it saw.
+func TestLoginAndAccountInABrowser(t *testing.T) {
+	t.Parallel()
+	folder := os.Getenv("SCREENSHOTS")
+	if folder == "" {
+		folder = t.TempDir()
+	}
+	g := newGateway(t)
+	german := g.write("de.json", `{"log_in": "Anmelden", "username": "Name", "password": "Passwort"}`)
+	url := g.serveTLS("", `
+	edge_auth_issuer {
+		session {
+			title "Looking Glass"
+			language de `+german+`
+		}
+	}
+	edge_auth {
+		session
+		token
+		login_url /login/
+	}
+	respond "hello {http.auth.user.id}"
+`)
+	g.edgeAuth("wonderland\n", "user", "add", "alice", "--name", "Alice Liddell", "--email", "alice@example.com", "--group", "staff")
+	var met map[string]any
+	out := runNode(t, nil, "browser.js", url, folder)
+	require.NoError(t, json.Unmarshal(out, &met), string(out))
+	token, _ := met["token"].(string)
+	delete(met, "token")
+	assert.Regexp(t, "^ea_", token)
+	assert.Equal(t, map[string]any{
+		"ledTo":         "/login/?next=%2Fapp%2Fpage%3Fa%3D1",
+		"wrong":         "User name and password do not belong together.",
+		"keptName":      "alice",
+		"backAt":        "/app/page?a=1",
+		"page":          "hello alice",
+		"tokens":        1.0,
+		"weak":          "This password will not do: it is too short or too long, holds your user name, or is known to thieves.",
+		"after":         "/account/",
+		"loggedOut":     "You are logged out.",
+		"ledAgain":      "/login/?next=%2Fapp%2Fpage",
+		"cookies":       []any{"__Host-edge_auth HttpOnly Secure Lax"},
+		"heading 320":   "Anmelden",
+		"heading 1280":  "Log in",
+		"overflow 320":  false,
+		"overflow 1280": false,
+	}, met)
 }

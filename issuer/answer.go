@@ -68,7 +68,7 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	case errors.As(err, &forbidden):
 		refused = &refusal{status: http.StatusForbidden, body: coded(forbidden.Detail, forbidden.Code), cause: err}
 	default:
-		i.logger.Error("issuer can't tell", zap.Error(err))
+		i.tellUnavailable(err)
 		refused = &refusal{
 			status: http.StatusServiceUnavailable, wait: 2 * time.Second,
 			body: coded("Service temporarily unavailable, try again later.", "service_unavailable"),
@@ -82,6 +82,10 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(refused.wait)))
 	}
 	return write(w, r, refused.status, refused.body)
+}
+
+func (i *Issuer) tellUnavailable(err error) {
+	i.logger.Error("issuer could not find out", zap.Error(err))
 }
 
 // seconds rounds a time up.

@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "token", "trusted_origins",
+	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "session", "token", "trusted_origins",
 }
 
 // UnmarshalCaddyfile reads:
@@ -20,6 +20,19 @@ var options = []string{
 //		token [<path>] {
 //			lifetime <duration>
 //			single
+//		}
+//		session [<path>] {
+//			logout             <path>
+//			account            <path>
+//			lifetime           <duration>
+//			home               <path>
+//			next_origins       <origin…>
+//			breached_passwords <file>
+//			title              <text>
+//			logo               <url>
+//			color              <color>
+//			templates          <folder>
+//			language           <tag> <file>
 //		}
 //		jwks  [<path>]
 //		issuer           <url>
@@ -45,8 +58,8 @@ func (i *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		used = used || ofPair
 	}
-	if i.JWT == nil && i.Token == nil && i.JWKS == "" {
-		i.JWT, i.Token, i.JWKS = new(JWT), new(Token), defaultJWKSPath
+	if i.JWT == nil && i.Token == nil && i.Session == nil && i.JWKS == "" {
+		i.JWT, i.Token, i.Session, i.JWKS = new(JWT), new(Token), new(Session), defaultJWKSPath
 	}
 	if i.JWT != nil {
 		pair.Path = i.JWT.Path
@@ -67,6 +80,9 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 	case "token":
 		i.Token = new(Token)
 		return false, i.Token.unmarshal(d)
+	case "session":
+		i.Session = new(Session)
+		return false, i.Session.unmarshal(d)
 	case "jwks":
 		i.JWKS = defaultJWKSPath
 		return false, optionalPath(d, &i.JWKS)
@@ -128,6 +144,56 @@ func (t *Token) unmarshal(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	return nil
+}
+
+var sessionOptions = []string{
+	"account", "breached_passwords", "color", "home", "language", "lifetime", "logo", "logout", "next_origins", "templates", "title",
+}
+
+func (s *Session) unmarshal(d *caddyfile.Dispenser) error {
+	if err := optionalPath(d, &s.Path); err != nil {
+		return err
+	}
+	texts := map[string]*string{
+		"account": &s.Account, "breached_passwords": &s.Breached, "home": &s.Home, "logout": &s.Logout,
+		"color": &s.Pages.Color, "logo": &s.Pages.Logo, "templates": &s.Pages.Templates, "title": &s.Pages.Title,
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch option := d.Val(); {
+		case option == "color" && d.CountRemainingArgs() == 0:
+			err = d.Err(`color needs a value, in quotes where it begins with #, which begins a comment: color "#0b57d0"`)
+		case texts[option] != nil:
+			err = words.One(d, texts[option])
+		case option == "lifetime":
+			err = words.Duration(d, &s.Lifetime)
+		case option == "next_origins":
+			err = words.Many(d, &s.NextOrigins)
+		case option == "language":
+			err = s.Pages.unmarshalLanguage(d)
+		default:
+			err = words.Wrap(d, words.Unknown("session option", option, sessionOptions))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pages) unmarshalLanguage(d *caddyfile.Dispenser) error {
+	var tag, file string
+	if !d.AllArgs(&tag, &file) {
+		return d.ArgErr()
+	}
+	if p.Languages == nil {
+		p.Languages = make(map[string]string)
+	}
+	if p.Languages[tag] != "" {
+		return d.Errf("language %s stands twice; once is enough", tag)
+	}
+	p.Languages[tag] = file
 	return nil
 }
 

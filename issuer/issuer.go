@@ -7,8 +7,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,13 +31,16 @@ func init() {
 }
 
 // Issuer answers the requests for its endpoints, and passes all others on. With
-// none of JWT, Token and JWKS it has all of them at their usual paths.
+// none of JWT, Token, Session and JWKS it has all of them at their usual paths.
 type Issuer struct {
 	// JWT makes, refreshes, verifies and ends pairs of access and refresh tokens.
 	JWT *JWT `json:"jwt,omitempty"`
 
 	// Token makes opaque tokens.
 	Token *Token `json:"token,omitempty"`
+
+	// Session is login by browser: pages to log in and out, and the account.
+	Session *Session `json:"session,omitempty"`
 
 	// JWKS is the path of the public keys as a JWK Set; usually
 	// /.well-known/jwks.json. Empty: they are not shown.
@@ -59,6 +64,8 @@ type Issuer struct {
 	verifier    *jwt.Verifier
 	passwords   *passwords.Verifier
 	guard       guard
+	pages       *pages // nil: no pages
+	breached    breached
 	checkOrigin func(*http.Request) error
 	now         func() time.Time
 	logger      *zap.Logger
@@ -161,6 +168,9 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
 	i.passwords = passwords.Shared()
 	i.guard = guard{store: i.store, rate: *i.LoginRate}
+	if err := i.provisionSession(); err != nil {
+		return err
+	}
 	var err error
 	i.checkOrigin, err = (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins}).OriginCheck()
 	i.endpoints = i.makeEndpoints()
@@ -168,8 +178,11 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 }
 
 func (i *Issuer) setDefaults() {
-	if i.JWT == nil && i.Token == nil && i.JWKS == "" {
-		i.JWT, i.Token, i.JWKS = new(JWT), new(Token), defaultJWKSPath
+	if i.JWT == nil && i.Token == nil && i.Session == nil && i.JWKS == "" {
+		i.JWT, i.Token, i.Session, i.JWKS = new(JWT), new(Token), new(Session), defaultJWKSPath
+	}
+	if i.Session != nil {
+		i.Session.setDefaults()
 	}
 	if i.JWT != nil {
 		i.JWT.Path = cmp.Or(i.JWT.Path, defaultJWTPath)
@@ -192,6 +205,11 @@ func (i *Issuer) check() error {
 	}
 	if i.JWT != nil {
 		if err := i.JWT.check(); err != nil {
+			return err
+		}
+	}
+	if i.Session != nil {
+		if err := i.Session.check(); err != nil {
 			return err
 		}
 	}
@@ -219,6 +237,9 @@ func (i *Issuer) checkPaths() error {
 	}
 	if i.JWKS != "" {
 		paths = append(paths, i.JWKS)
+	}
+	if i.Session != nil {
+		paths = append(paths, i.Session.Path, i.Session.Logout, i.Session.Account)
 	}
 	seen := make(map[string]bool)
 	for _, path := range paths {
@@ -249,34 +270,42 @@ func (j *JWT) check() error {
 	return nil
 }
 
-// endpoint answers the requests of one path.
-type endpoint struct {
-	method string // GET also answers HEAD
-	answer func(w http.ResponseWriter, r *http.Request) error
-}
+// endpoint answers the requests of one path, by method. GET also answers HEAD.
+type endpoint map[string]func(w http.ResponseWriter, r *http.Request) error
 
 func (i *Issuer) makeEndpoints() map[string]endpoint {
 	endpoints := make(map[string]endpoint)
-	add := func(method, path string, answer func(http.ResponseWriter, *http.Request) error) {
-		endpoints[strings.TrimSuffix(path, "/")] = endpoint{method, answer}
-	}
+	add := func(path string, e endpoint) { endpoints[strings.TrimSuffix(path, "/")] = e }
 	if i.JWT != nil {
-		base := strings.TrimSuffix(i.JWT.Path, "/") + "/"
-		add(http.MethodPost, base, i.obtain)
-		add(http.MethodPost, base+"refresh/", i.refresh)
-		add(http.MethodPost, base+"verify/", i.verify)
-		add(http.MethodPost, base+"blacklist/", i.blacklist)
+		add(i.base(), endpoint{http.MethodPost: i.obtain})
+		add(i.base()+"refresh/", endpoint{http.MethodPost: i.refresh})
+		add(i.base()+"verify/", endpoint{http.MethodPost: i.verify})
+		add(i.base()+"blacklist/", endpoint{http.MethodPost: i.blacklist})
 	}
 	if i.Token != nil {
-		add(http.MethodPost, i.Token.Path, i.token)
+		add(i.Token.Path, endpoint{http.MethodPost: i.token})
 	}
 	if i.JWKS != "" {
-		add(http.MethodGet, i.JWKS, i.jwks)
+		add(i.JWKS, endpoint{http.MethodGet: i.jwks})
 		if i.Issuer != "" {
-			add(http.MethodGet, discoveryPath, i.discovery)
+			add(discoveryPath, endpoint{http.MethodGet: i.discovery})
 		}
 	}
+	if i.Session != nil {
+		add(i.Session.Path, endpoint{http.MethodGet: i.loginPage, http.MethodPost: i.onPage(i.logInByForm)})
+		add(i.Session.Logout, endpoint{http.MethodGet: i.logoutPage, http.MethodPost: i.onPage(i.logOut)})
+		add(i.Session.Account, endpoint{http.MethodGet: i.onPage(i.accountPage), http.MethodPost: i.onPage(i.changeAccount)})
+	}
 	return endpoints
+}
+
+// allowed lists the methods that an endpoint answers, for Allow.
+func (e endpoint) allowed() string {
+	methods := slices.Sorted(maps.Keys(e))
+	if _, ok := e[http.MethodGet]; ok {
+		methods = slices.Insert(methods, 1, http.MethodHead)
+	}
+	return strings.Join(append(methods, http.MethodOptions), ", ")
 }
 
 // ServeHTTP answers what is for an endpoint. The slash at the end may be
@@ -286,19 +315,20 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if !ours {
 		return next.ServeHTTP(w, r)
 	}
-	allowed := e.method + ", OPTIONS"
-	if e.method == http.MethodGet {
-		allowed = "GET, HEAD, OPTIONS"
+	w.Header().Set("Allow", e.allowed())
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
 	}
-	w.Header().Set("Allow", allowed)
+	answer := e[method]
 	switch {
-	case r.Method == http.MethodOptions:
+	case method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	case r.Method != e.method && (e.method != http.MethodGet || r.Method != http.MethodHead):
+	case answer == nil:
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
 	}
-	if err := e.answer(w, r); err != nil {
+	if err := answer(w, r); err != nil {
 		return i.refuse(w, r, err)
 	}
 	return nil

@@ -21,8 +21,17 @@ func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, error) 
 	if err := f.check(); err != nil {
 		return records.User{}, err
 	}
-	address := addressOf(r)
-	attempt, err := i.guard.enter(r.Context(), name, address)
+	user, err := i.checkPassword(r, name, password)
+	if errors.Is(err, records.ErrLogin) {
+		err = &refusal{status: refused.status, body: refused.body, cause: err}
+	}
+	return user, err
+}
+
+// checkPassword returns the user whom a name and a password belong to.
+// records.ErrLogin: to nobody. *refusal: there were too many attempts.
+func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.User, error) {
+	attempt, err := i.guard.enter(r.Context(), name, addressOf(r))
 	if err != nil {
 		i.audit(r, "login refused", name, err)
 		return records.User{}, err
@@ -31,7 +40,7 @@ func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, error) 
 	switch {
 	case errors.Is(err, records.ErrLogin):
 		i.audit(r, "login failed", name, err)
-		return user, &refusal{status: refused.status, body: refused.body, cause: err}
+		return user, err
 	case err != nil:
 		return user, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
@@ -30,6 +31,7 @@ type Login struct {
 	// Ended says why no token of this login may be used any more; empty: one may.
 	Ended string `json:"ended,omitempty"`
 
+	key    string
 	stored []byte // as it was read
 }
 
@@ -61,13 +63,55 @@ func NewLoginID() string { return rand.Text() }
 // FindLogin returns a login; store.ErrNotFound if it is unknown, or all its
 // tokens have expired.
 func FindLogin(ctx context.Context, s store.Store, id string) (Login, error) {
+	login, err := findLogin(ctx, s, loginKey+digest(id))
+	login.ID = id
+	return login, err
+}
+
+func findLogin(ctx context.Context, s store.Store, key string) (Login, error) {
 	var found storedLogin
-	raw, err := getRaw(ctx, s, loginKey+digest(id), &found)
+	raw, err := getRaw(ctx, s, key, &found)
 	if err != nil {
 		return Login{}, err
 	}
-	found.ID, found.stored = id, raw
+	found.key, found.stored = key, raw
 	return found.Login, nil
+}
+
+// Shown is what lists show of a login.
+func (l Login) Shown() string { return strings.TrimPrefix(l.key, loginKey)[:shortID] }
+
+// ListLogins returns the logins of a user that have not ended.
+func ListLogins(ctx context.Context, s store.Store, user string) ([]Login, error) {
+	keys, err := s.List(ctx, ownerList+user)
+	if err != nil {
+		return nil, err
+	}
+	var logins []Login
+	for _, key := range keys {
+		if !strings.HasPrefix(key, loginKey) {
+			continue
+		}
+		login, err := findLogin(ctx, s, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case login.Ended == "":
+			logins = append(logins, login)
+		}
+	}
+	return logins, nil
+}
+
+// LoginByShown returns a login of a user by what lists show of it;
+// store.ErrNotFound if there is none.
+func LoginByShown(ctx context.Context, s store.Store, user, shown string) (Login, error) {
+	key, err := keyOf(ctx, s, ownerList+user, loginKey, shown)
+	if err != nil {
+		return Login{}, err
+	}
+	return findLogin(ctx, s, key)
 }
 
 // PutLogin writes a login if the store still holds what it was read from; for
@@ -80,7 +124,10 @@ func PutLogin(ctx context.Context, s store.Store, login Login, now time.Time) er
 	if left <= 0 {
 		return errors.New("a login that has expired")
 	}
-	return swap(ctx, s, loginKey+digest(login.ID), login.stored, storedLogin{Login: login}, left, ownerList+login.User)
+	if login.key == "" {
+		login.key = loginKey + digest(login.ID)
+	}
+	return swap(ctx, s, login.key, login.stored, storedLogin{Login: login}, left, ownerList+login.User)
 }
 
 // EndLogin ends a login, whatever others change about it meanwhile. What is left
@@ -92,7 +139,10 @@ func EndLogin(ctx context.Context, s store.Store, login Login, why string, now t
 		if !errors.Is(err, store.ErrChanged) {
 			return err
 		}
-		login, err = FindLogin(ctx, s, login.ID)
+		if login.key == "" {
+			login.key = loginKey + digest(login.ID)
+		}
+		login, err = findLogin(ctx, s, login.key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return nil // it has expired

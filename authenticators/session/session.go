@@ -78,9 +78,9 @@ type Authenticator struct {
 	now         func() time.Time
 }
 
-// ownCookie is bound to the host and sent over TLS only, by its prefix
-// (RFC 6265bis, section 4.1.3.2).
-const ownCookie = "__Host-edge_auth"
+// OwnCookie is the cookie of our own sessions. Its prefix binds it to one host,
+// and to HTTPS (RFC 6265bis, section 4.1.3.2).
+const OwnCookie = "__Host-edge_auth"
 
 // minTouch keeps touching from becoming a write a request.
 const minTouch = 2 * time.Minute
@@ -103,7 +103,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.own() {
 		a.store = host.Store()
 		if a.Cookie == "" {
-			a.Cookie = ownCookie
+			a.Cookie = OwnCookie
 		}
 		var err error
 		a.checkOrigin, err = a.CSRF.OriginCheck()

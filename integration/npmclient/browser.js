@@ -1,0 +1,72 @@
+// A person with a browser, with and without JavaScript.
+//
+// usage: node browser.js BASE FOLDER_FOR_SCREENSHOTS
+// It prints what it met as JSON.
+import { chromium } from "playwright-core";
+
+const [base, folder] = process.argv.slice(2);
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const met = {};
+
+async function logIn(page, password) {
+  await page.getByLabel("User name").fill("alice");
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Log in" }).click();
+}
+
+try {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, javaScriptEnabled: false });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10000);
+  await page.goto(`${base}/app/page?a=1`);
+  met.ledTo = page.url().slice(base.length);
+  await logIn(page, "wrong");
+  met.wrong = await page.getByRole("alert").innerText();
+  met.keptName = await page.getByLabel("User name").inputValue();
+  await logIn(page, "wonderland");
+  met.backAt = page.url().slice(base.length);
+  met.page = await page.innerText("body");
+
+  await page.goto(`${base}/account/`);
+  await page.getByLabel("What it is for").fill("ci <b>");
+  await page.getByRole("button", { name: "Make a token" }).click();
+  met.token = await page.locator("code").innerText();
+  met.tokens = await page.getByText("ci <b>").count();
+  await page.screenshot({ path: `${folder}/account.png`, fullPage: true });
+
+  await page.getByLabel("Password so far").fill("wonderland");
+  await page.getByLabel("New password", { exact: true }).fill("alice-in-chains");
+  await page.getByLabel("New password again").fill("alice-in-chains");
+  await page.getByRole("button", { name: "Change password" }).click();
+  met.weak = await page.getByRole("alert").innerText();
+  await page.getByLabel("Password so far").fill("wonderland");
+  await page.getByLabel("New password", { exact: true }).fill("looking glass");
+  await page.getByLabel("New password again").fill("looking glass");
+  await page.getByRole("button", { name: "Change password" }).click();
+  met.after = page.url().slice(base.length);
+
+  await page.getByRole("button", { name: "Log out", exact: true }).click();
+  met.loggedOut = await page.getByRole("status").innerText();
+  await page.goto(`${base}/app/page`);
+  met.ledAgain = page.url().slice(base.length);
+  await logIn(page, "looking glass");
+  met.cookies = (await context.cookies()).map((c) => [c.name, c.httpOnly && "HttpOnly", c.secure && "Secure", c.sameSite].join(" "));
+
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [320, 1280]) {
+      const other = await browser.newContext({ ignoreHTTPSErrors: true, colorScheme, locale: width === 320 ? "de-DE" : "en-GB", viewport: { width, height: 700 } });
+      const login = await other.newPage();
+      await login.goto(`${base}/login/`);
+      await login.screenshot({ path: `${folder}/login-${colorScheme}-${width}.png` });
+      met[`heading ${width}`] = await login.getByRole("heading").innerText();
+      met[`overflow ${width}`] = await login.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+      await other.close();
+    }
+  }
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify(met));

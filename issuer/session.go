@@ -1,0 +1,278 @@
+package issuer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/session"
+	"github.com/edgeauth/caddy-edgeauth/records"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// Session is login by browser. All of it works without JavaScript.
+type Session struct {
+	// Path of the login page. Default: /login/.
+	Path string `json:"path,omitempty"`
+
+	// Logout is the path of the page to log out by. Default: /logout/.
+	Logout string `json:"logout,omitempty"`
+
+	// Account is the path of the page with one's own sessions, tokens and
+	// password. Default: /account/.
+	Account string `json:"account,omitempty"`
+
+	// Lifetime of sessions. Default: 1d.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// Home is where the login leads if no page asked for it. Default: /.
+	Home string `json:"home,omitempty"`
+
+	// NextOrigins are other sites that the login may lead back to, such as
+	// https://app.example.com. Default: this site only.
+	NextOrigins []string `json:"next_origins,omitempty"`
+
+	// Breached is a file of passwords that thieves know, a line each: in plain, or
+	// as SHA-1 in hex, as haveibeenpwned.com lists them. New passwords must not be
+	// among them. Default: none.
+	Breached string `json:"breached_passwords,omitempty"`
+
+	// Pages says how the pages look.
+	Pages Pages `json:"pages,omitzero"`
+}
+
+const defaultSessionLifetime = 24 * time.Hour
+
+func (s *Session) setDefaults() {
+	s.Path = cmp.Or(s.Path, "/login/")
+	s.Logout = cmp.Or(s.Logout, "/logout/")
+	s.Account = cmp.Or(s.Account, "/account/")
+	s.Lifetime = cmp.Or(s.Lifetime, caddy.Duration(defaultSessionLifetime))
+	s.Home = cmp.Or(s.Home, "/")
+}
+
+func (s *Session) check() error {
+	if d := time.Duration(s.Lifetime); d < time.Minute || d > maxLifetime {
+		return fmt.Errorf("session lifetime of %v: 1m to %v would do", d, maxLifetime)
+	}
+	if !isLocal(s.Home) {
+		return fmt.Errorf("home '%s': a path of this site is needed, such as /", s.Home)
+	}
+	for _, origin := range s.NextOrigins {
+		if u, err := url.Parse(origin); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
+			return fmt.Errorf("next_origins '%s': scheme and host are needed, such as https://app.example.com", origin)
+		}
+	}
+	_, err := newPages(s.Pages, s.NextOrigins)
+	return err
+}
+
+func (i *Issuer) provisionSession() error {
+	if i.Session == nil {
+		return nil
+	}
+	var err error
+	if i.pages, err = newPages(i.Session.Pages, i.Session.NextOrigins); err != nil {
+		return err
+	}
+	i.breached, err = readBreached(i.Session.Breached)
+	return err
+}
+
+// onPage shows what goes wrong on a page; scripts that sent JSON get JSON.
+func (i *Issuer) onPage(answer func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodPost {
+			if err := i.checkOrigin(r); err != nil {
+				return i.failPage(w, r, err)
+			}
+		}
+		if err := answer(w, r); err != nil {
+			return i.failPage(w, r, err)
+		}
+		return nil
+	}
+}
+
+func (i *Issuer) failPage(w http.ResponseWriter, r *http.Request, err error) error {
+	var refused *refusal
+	var forbidden *authenticators.ForbiddenError
+	switch {
+	case isJSON(r):
+		return err
+	case errors.As(err, &forbidden):
+		return i.pages.show(w, r, http.StatusForbidden, "message.html", "", "cross_site", nil)
+	case errors.As(err, &refused):
+		return i.pages.show(w, r, refused.status, "message.html", "", "form_bad", nil)
+	}
+	i.tellUnavailable(err)
+	return i.pages.show(w, r, http.StatusServiceUnavailable, "message.html", "", "unavailable", nil)
+}
+
+func isJSON(r *http.Request) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return kind == "application/json"
+}
+
+// loginForm is what the login page shows.
+type loginForm struct{ Username, Next string }
+
+func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) error {
+	said := ""
+	if r.URL.Query().Has("out") {
+		said = "logged_out"
+	}
+	return i.pages.show(w, r, http.StatusOK, "login.html", said, "", loginForm{Next: r.URL.Query().Get("next")})
+}
+
+// logInByForm logs a browser in, and leads it back to where it came from.
+func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
+	f, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	name, password := f.text("username", true), f.text("password", false)
+	asked, _ := f.values["next"].(string)
+	form := loginForm{Username: name, Next: asked}
+	if err := f.check(); err != nil {
+		if isJSON(r) {
+			return err
+		}
+		return i.pages.show(w, r, http.StatusBadRequest, "login.html", "", "missing", form)
+	}
+	user, err := i.checkPassword(r, name, password)
+	var throttled *refusal
+	switch {
+	case isJSON(r) && errors.Is(err, records.ErrLogin):
+		return unauthorized(detail("No active account found with the given credentials"), err)
+	case isJSON(r) && err != nil:
+		return err
+	case errors.Is(err, records.ErrLogin):
+		return i.pages.show(w, r, http.StatusForbidden, "login.html", "", "wrong", form)
+	case errors.As(err, &throttled):
+		w.Header().Set("Retry-After", fmt.Sprint(seconds(throttled.wait)))
+		return i.pages.show(w, r, http.StatusTooManyRequests, "login.html", "", "throttled", form)
+	case err != nil:
+		return err
+	}
+	if err := i.beginSession(w, r, user, i.now()); err != nil {
+		return err
+	}
+	next := i.safeNext(asked)
+	if isJSON(r) {
+		return write(w, r, http.StatusOK, map[string]string{"next": next})
+	}
+	redirect(w, next)
+	return nil
+}
+
+// beginSession logs a browser in. The session that it had ends: whoever knew its
+// id does not know the new one.
+func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user records.User, login time.Time) error {
+	if old, err := authenticators.FromCookie(r, session.OwnCookie); err == nil {
+		if err := records.EndSession(r.Context(), i.store, old.Reveal()); err != nil {
+			return fmt.Errorf("ending the session before: %w", err)
+		}
+	}
+	lifetime := time.Duration(i.Session.Lifetime)
+	id, err := records.NewSession(r.Context(), i.store, records.Session{
+		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: login,
+	}, lifetime)
+	if err != nil {
+		return fmt.Errorf("making a session: %w", err)
+	}
+	i.setCookie(w, session.OwnCookie, "/", id, i.now().Add(lifetime))
+	return nil
+}
+
+func (i *Issuer) logoutPage(w http.ResponseWriter, r *http.Request) error {
+	return i.pages.show(w, r, http.StatusOK, "logout.html", "", "", nil)
+}
+
+// logOut ends the browser's session, or all logins of its user.
+func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
+	f, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	current, err := i.currentSession(r)
+	switch {
+	case errors.Is(err, store.ErrNotFound): // it has ended already
+	case err != nil:
+		return err
+	case f.values["everywhere"] != nil:
+		err = i.endEverything(r, current.User)
+	default:
+		id, _ := authenticators.FromCookie(r, session.OwnCookie)
+		err = records.EndSession(r.Context(), i.store, id.Reveal())
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("ending the session: %w", err)
+	}
+	if current.User != "" {
+		i.audit(r, "logout", current.User, nil)
+	}
+	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
+	if isJSON(r) {
+		return write(w, r, http.StatusOK, struct{}{})
+	}
+	redirect(w, i.Session.Path+"?out=1")
+	return nil
+}
+
+// endEverything ends all logins of a user so far.
+func (i *Issuer) endEverything(r *http.Request, user string) error {
+	if err := records.RevokeBefore(r.Context(), i.store, user, i.now()); err != nil {
+		return err
+	}
+	return records.EndAllSessions(r.Context(), i.store, user)
+}
+
+// currentSession is the session of the browser; store.ErrNotFound if it has none.
+func (i *Issuer) currentSession(r *http.Request) (records.Session, error) {
+	id, err := authenticators.FromCookie(r, session.OwnCookie)
+	if err != nil {
+		return records.Session{}, store.ErrNotFound
+	}
+	return records.FindSession(r.Context(), i.store, id.Reveal())
+}
+
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// safeNext is where a login leads: a page of this site, or of a listed one.
+func (i *Issuer) safeNext(asked string) string {
+	u, err := url.Parse(asked)
+	switch {
+	case err != nil || asked == "":
+		return i.Session.Home
+	case isLocal(asked):
+		if path := strings.TrimSuffix(u.Path, "/"); path == strings.TrimSuffix(i.Session.Path, "/") || path == strings.TrimSuffix(i.Session.Logout, "/") {
+			return i.Session.Home
+		}
+		return asked
+	case !strings.ContainsFunc(asked, isControl) && !strings.Contains(asked, "\\") && slices.Contains(i.Session.NextOrigins, u.Scheme+"://"+u.Host):
+		return asked
+	}
+	return i.Session.Home
+}
+
+// isLocal reports whether an address is of this site, also to browsers, which
+// take a backslash for a slash, and overlook line breaks.
+func isLocal(text string) bool {
+	return strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//") && !strings.Contains(text, "\\") && !strings.ContainsFunc(text, isControl)
+}
+
+func isControl(c rune) bool { return c <= ' ' || c == 0x7f }
