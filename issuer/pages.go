@@ -192,11 +192,6 @@ func (p *pages) languageOf(r *http.Request) string {
 	return p.tags[index]
 }
 
-// text is one of the texts, in the client's language; "" for "".
-func (p *pages) text(r *http.Request, key string) string {
-	return p.languages[p.languageOf(r)].texts[key]
-}
-
 // show sends a page. said and wrong are keys of texts.
 func (p *pages) show(w http.ResponseWriter, r *http.Request, status int, name, said, wrong string, data any) error {
 	tag := p.languageOf(r)
