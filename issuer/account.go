@@ -28,6 +28,7 @@ type account struct {
 	Secret                    string // of a token that was just made
 	Logout                    string
 	MinPassword               int
+	Changeable                bool // the password, here
 }
 
 // loginLine is a place where the user is logged in: a browser's session, or the
@@ -80,7 +81,7 @@ type outcomeOfChange struct {
 func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int, current records.Session, user records.User, did outcomeOfChange) error {
 	data := account{
 		User: user.ID, Name: user.Name, Email: user.Email, Groups: strings.Join(user.Groups, ", "),
-		Secret: did.secret, Logout: i.Session.Logout, MinPassword: minPassword,
+		Secret: did.secret, Logout: i.Session.Logout, MinPassword: minPassword, Changeable: i.users.changeable(),
 	}
 	if data.Name == "" {
 		data.Name = user.ID
@@ -210,6 +211,8 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 // changePassword changes it, and ends all other logins.
 func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, user records.User, old, fresh, again string) (outcomeOfChange, error) {
 	switch {
+	case !i.users.changeable():
+		return outcomeOfChange{wrong: "form_bad"}, nil
 	case fresh != again:
 		return outcomeOfChange{wrong: "password_differs"}, nil
 	case !i.goodPassword(user.ID, fresh):

@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "session", "token", "trusted_origins",
+	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "session", "token", "trusted_origins", "users",
 }
 
 // UnmarshalCaddyfile reads:
@@ -43,6 +43,7 @@ var options = []string{
 //		deliver          body|cookie
 //		trusted_origins  <origin…>
 //		login_rate       <attempts> <duration>
+//		users            htpasswd <file> | http <url>
 //	}
 func (i *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -90,6 +91,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 		return false, words.One(d, &i.Issuer)
 	case "trusted_origins":
 		return false, words.Many(d, &i.TrustedOrigins)
+	case "users":
+		return false, i.unmarshalUsers(d)
 	case "login_rate":
 		return false, i.unmarshalRate(d)
 	case "audience":
@@ -194,6 +197,25 @@ func (p *Pages) unmarshalLanguage(d *caddyfile.Dispenser) error {
 		return d.Errf("language %s stands twice; once is enough", tag)
 	}
 	p.Languages[tag] = file
+	return nil
+}
+
+func (i *Issuer) unmarshalUsers(d *caddyfile.Dispenser) error {
+	var kind, where string
+	if !d.AllArgs(&kind, &where) {
+		return d.Err("users needs 'htpasswd <file>' or 'http <url>'; without this line it is the users of the store")
+	}
+	if i.Users != nil {
+		return d.Err("users stands twice; once is enough")
+	}
+	switch kind {
+	case "htpasswd":
+		i.Users = &Users{Htpasswd: where}
+	case "http":
+		i.Users = &Users{HTTP: where}
+	default:
+		return words.Wrap(d, words.Unknown("kind of users", kind, []string{"htpasswd", "http"}))
+	}
 	return nil
 }
 

@@ -50,6 +50,9 @@ type Issuer struct {
 	// Connect discovery finds the keys. Default: no iss, and no discovery.
 	Issuer string `json:"issuer,omitempty"`
 
+	// Users says who may log in. Default: the users of the store.
+	Users *Users `json:"users,omitempty"`
+
 	// LoginRate bounds wrong passwords. Default: 5 in a minute.
 	LoginRate *Rate `json:"login_rate,omitempty"`
 
@@ -63,6 +66,7 @@ type Issuer struct {
 	ring        *keys.Ring
 	verifier    *jwt.Verifier
 	passwords   *passwords.Verifier
+	users       source
 	guard       guard
 	pages       *pages // nil: no pages
 	breached    breached
@@ -168,8 +172,10 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
 	i.passwords = passwords.Shared()
 	i.guard = guard{store: i.store, rate: *i.LoginRate}
-	if err := i.provisionSession(); err != nil {
-		return err
+	for _, provision := range []func() error{i.provisionUsers, i.provisionSession} {
+		if err := provision(); err != nil {
+			return err
+		}
 	}
 	var err error
 	i.checkOrigin, err = (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins}).OriginCheck()
@@ -205,6 +211,11 @@ func (i *Issuer) check() error {
 	}
 	if i.JWT != nil {
 		if err := i.JWT.check(); err != nil {
+			return err
+		}
+	}
+	if i.Users != nil {
+		if err := i.Users.check(); err != nil {
 			return err
 		}
 	}

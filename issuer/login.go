@@ -36,7 +36,7 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 		i.audit(r, "login refused", name, err)
 		return records.User{}, err
 	}
-	user, err := records.LogIn(r.Context(), i.store, i.passwords, name, password)
+	user, err := i.users.logIn(r.Context(), name, password)
 	switch {
 	case errors.Is(err, records.ErrLogin):
 		i.audit(r, "login failed", name, err)

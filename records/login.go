@@ -17,6 +17,11 @@ var ErrLogin = errors.New("no login")
 // ErrUnknownUser is an ErrLogin: nobody has that name.
 var ErrUnknownUser = fmt.Errorf("%w: unknown user", ErrLogin)
 
+// ErrDisabled is an ErrLogin: the user may not come in any more.
+var ErrDisabled = fmt.Errorf("%w: user is disabled", ErrLogin)
+
+var errWrongPassword = fmt.Errorf("%w: wrong password", ErrLogin)
+
 // LogIn checks the password of a user. It costs the same whether there is such a
 // user. ErrLogin: unknown, disabled, or a wrong password. Any other error: it
 // could not find out.
@@ -36,9 +41,9 @@ func LogIn(ctx context.Context, s store.Store, verifier *passwords.Verifier, nam
 	case !known:
 		return User{}, ErrUnknownUser
 	case !ok:
-		return User{}, fmt.Errorf("%w: wrong password", ErrLogin)
+		return User{}, errWrongPassword
 	case !user.Enabled():
-		return User{}, fmt.Errorf("%w: user is disabled", ErrLogin)
+		return User{}, ErrDisabled
 	}
 	upgrade(ctx, s, name, given, hash)
 	return user, nil

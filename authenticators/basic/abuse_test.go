@@ -27,8 +27,6 @@ func TestUnknownUserCostsAHashingToo(t *testing.T) {
 	t.Parallel()
 	a := new(Authenticator)
 	require.NoError(t, guesttest.Load(t, guesttest.NewHost(), a, "basic {\n alice "+costly+"\n bob "+hashOf(t, "x")+"\n}"))
-	assert.True(t, strings.HasPrefix(a.dummy, "$argon2id$v=19$m=262144,t=4,p=1$"), "of the first user's kind and cost: %s", a.dummy)
-
 	hungUp, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, pair := range []authenticators.Secret{"alice:guess", "carol:guess"} {
@@ -46,10 +44,6 @@ func TestPasswordOfAListedUserOpensNoOtherName(t *testing.T) {
 	var rejected *authenticators.RejectedError
 	_, err = guesttest.Ask(t, a, credentials("carol:wonderland"))
 	require.ErrorAs(t, err, &rejected)
-	// An answer from memory would tell that carol's guess is alice's password.
-	ok, err := passwords.Shared().Verify(t.Context(), "carol", "wonderland", a.dummy)
-	require.NoError(t, err)
-	assert.False(t, ok)
 }
 
 func TestOverlongCredentialIsNotDecoded(t *testing.T) {

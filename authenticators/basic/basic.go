@@ -44,8 +44,7 @@ type Authenticator struct {
 	// IDPrefix is put before each user name, to keep ids of several sources apart.
 	IDPrefix string `json:"id_prefix,omitempty"`
 
-	hashes   map[string]string // by user name; nil: the store's
-	dummy    string            // so that an unknown user costs what the first known one does
+	users    records.HashedUsers // empty: the store's
 	store    store.Store
 	verifier *passwords.Verifier
 	logger   *zap.Logger
@@ -87,7 +86,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if err := a.provisionUsers(); err != nil {
 		return err
 	}
-	if a.hashes == nil {
+	if a.users.Empty() {
 		a.store = authenticators.HostOf(ctx).Store()
 	}
 	return nil
@@ -99,35 +98,17 @@ func (a *Authenticator) provisionUsers() error {
 		if err != nil {
 			return fmt.Errorf("basic: user '%s': %w", user.Name, err)
 		}
-		if err := a.addUser(User{user.Name, hash}); err != nil {
-			return err
+		if err := a.users.Add(records.HashedUser{Name: user.Name, Hash: hash}); err != nil {
+			return fmt.Errorf("basic: %w", err)
 		}
 	}
 	if a.Htpasswd == "" {
 		return nil
 	}
-	listed, err := readHtpasswd(a.Htpasswd)
-	if err != nil {
-		return err
-	}
-	for _, user := range listed {
-		if err := a.addUser(user); err != nil {
-			return err
-		}
+	if err := a.users.ReadHtpasswd(a.Htpasswd); err != nil {
+		return fmt.Errorf("basic: %w", err)
 	}
 	return nil
-}
-
-func (a *Authenticator) addUser(user User) error {
-	if a.hashes == nil {
-		a.hashes = make(map[string]string)
-		a.dummy = passwords.Dummy(user.Hash)
-	}
-	if _, twice := a.hashes[user.Name]; twice {
-		return fmt.Errorf("basic: user '%s' is listed twice", user.Name)
-	}
-	a.hashes[user.Name] = user.Hash
-	return user.check()
 }
 
 // Validate refuses what can't be meant.
@@ -149,20 +130,9 @@ func (a *Authenticator) check() error {
 		if strings.HasPrefix(user.Hash, "{") { // a placeholder, known when it runs
 			continue
 		}
-		if err := user.check(); err != nil {
-			return err
+		if err := (records.HashedUser{Name: user.Name, Hash: user.Hash}).Check(); err != nil {
+			return fmt.Errorf("basic: %w", err)
 		}
-	}
-	return nil
-}
-
-// check looks at a user whose hash is known.
-func (u User) check() error {
-	if !identity.ValidID(u.Name) || strings.Contains(u.Name, ":") {
-		return fmt.Errorf("basic: user name '%s': no colon, no control characters and no blanks at the ends, please", u.Name)
-	}
-	if err := passwords.Check(u.Hash); err != nil {
-		return fmt.Errorf("basic: user '%s': %w", u.Name, err)
 	}
 	return nil
 }
@@ -239,21 +209,10 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 
 // logIn checks a password with the hashes of the config, or else with the store's.
 func (a *Authenticator) logIn(ctx context.Context, name, password string) (records.User, error) {
-	if a.hashes == nil {
+	if a.users.Empty() {
 		return records.LogIn(ctx, a.store, a.verifier, name, password)
 	}
-	hash, known := a.hashes[name]
-	if !known {
-		hash = a.dummy
-	}
-	ok, err := a.verifier.Verify(ctx, name, password, hash)
-	switch {
-	case err != nil:
-		return records.User{}, fmt.Errorf("checking password: %w", err)
-	case !known || !ok:
-		return records.User{}, fmt.Errorf("%w: unknown user or wrong password", records.ErrLogin)
-	}
-	return records.User{ID: name}, nil
+	return records.User{ID: name}, a.users.LogIn(ctx, a.verifier, name, password)
 }
 
 func wrong(cause error) error {

@@ -1,9 +1,12 @@
 package basic
 
 import (
+	"fmt"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
 // UnmarshalCaddyfile reads:
@@ -37,8 +40,10 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 		if err := words.One(d, &a.Htpasswd); err != nil {
 			return err
 		}
-		_, err := readHtpasswd(a.Htpasswd) // here too, so that a mistake is told with its line
-		return words.Wrap(d, err)
+		if err := new(records.HashedUsers).ReadHtpasswd(a.Htpasswd); err != nil { // here too, so that a mistake is told with its line
+			return words.Wrap(d, fmt.Errorf("basic: %w", err))
+		}
+		return nil
 	case "id_prefix":
 		return words.One(d, &a.IDPrefix)
 	}
