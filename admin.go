@@ -101,7 +101,7 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h adminHandler) answer(r *http.Request) (any, error) {
 	running, err := caddy.ActiveContext().AppIfConfigured("edge_auth")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, &problem{http.StatusConflict, "the running config does not use edge_auth"}
+		return nil, &problem{http.StatusConflict, "the running config does not use edge_auth, or is still starting"}
 	}
 	if err != nil {
 		return nil, err

@@ -152,10 +152,16 @@ func (g *gateway) command(stdin string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// edgeAuth runs `caddy edge-auth …` against this gateway.
+// edgeAuth runs `caddy edge-auth …` against this gateway. Caddy listens a moment
+// before it calls its config the running one.
 func (g *gateway) edgeAuth(stdin string, args ...string) string {
 	g.t.Helper()
-	out, err := g.command(stdin, append([]string{"edge-auth", "--address", g.admin}, args...)...)
+	var out string
+	var err error
+	eventually(g.t, 10*time.Second, func() bool {
+		out, err = g.command(stdin, append([]string{"edge-auth", "--address", g.admin}, args...)...)
+		return err == nil || !strings.Contains(err.Error(), "is still starting")
+	}, "Caddy does not finish starting")
 	require.NoError(g.t, err)
 	return out
 }
