@@ -50,18 +50,19 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 type adminHandler func(app *App, r *http.Request) (any, error)
 
 var adminRoutes = map[string]adminHandler{
-	"GET /edge_auth/users":                   listUsers,
-	"POST /edge_auth/users":                  addUser,
-	"DELETE /edge_auth/users/{id}":           removeUser,
-	"GET /edge_auth/tokens":                  listTokens,
-	"POST /edge_auth/tokens":                 createToken,
-	"DELETE /edge_auth/tokens/{id}":          revokeToken,
-	"GET /edge_auth/sessions/{user}":         listSessions,
-	"POST /edge_auth/sessions":               createSession,
-	"DELETE /edge_auth/sessions/{user}/{id}": endSession,
-	"POST /edge_auth/jwt":                    createJWT,
-	"POST /edge_auth/jwt/revoke":             revokeJWT,
-	"POST /edge_auth/users/{id}/logout":      logOutUser,
+	"GET /edge_auth/users":                       listUsers,
+	"POST /edge_auth/users":                      addUser,
+	"DELETE /edge_auth/users/{id}":               removeUser,
+	"GET /edge_auth/tokens":                      listTokens,
+	"POST /edge_auth/tokens":                     createToken,
+	"DELETE /edge_auth/tokens/{id}":              revokeToken,
+	"GET /edge_auth/sessions/{user}":             listSessions,
+	"POST /edge_auth/sessions":                   createSession,
+	"DELETE /edge_auth/sessions/{user}/{id}":     endSession,
+	"POST /edge_auth/jwt":                        createJWT,
+	"POST /edge_auth/jwt/revoke":                 revokeJWT,
+	"POST /edge_auth/users/{id}/logout":          logOutUser,
+	"DELETE /edge_auth/users/{id}/second_factor": removeSecondFactor,
 }
 
 // problem is an error of the API that is the caller's to mend.

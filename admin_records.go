@@ -95,6 +95,15 @@ func removeUser(app *App, r *http.Request) (any, error) {
 	return map[string]string{"removed": id}, records.RemoveUser(r.Context(), app.store, id)
 }
 
+// removeSecondFactor lets a user who has lost it log in by password alone.
+func removeSecondFactor(app *App, r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	if _, err := records.FindSecondFactor(r.Context(), app.store, id); err != nil {
+		return nil, err
+	}
+	return map[string]string{"removed": id}, records.RemoveSecondFactor(r.Context(), app.store, id)
+}
+
 func listTokens(app *App, r *http.Request) (any, error) {
 	tokens, err := records.ListTokens(r.Context(), app.store, r.URL.Query().Get("user"))
 	if tokens == nil {

@@ -78,6 +78,13 @@ func userCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
+			Use: "reset-second-factor <name>", Short: "Lets a user who has lost the second factor log in by password alone", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodDelete, "/users/"+url.PathEscape(args[0])+"/second_factor", nil,
+					func(any) string { return "removed the second factor of " + args[0] })
+			},
+		},
+		&cobra.Command{
 			Use: "logout <name>", Short: "Ends all logins of a user so far", Args: cobra.ExactArgs(1),
 			Long: `Ends all logins of a user so far: own sessions, and what was issued before now
 wherever a policy says check_revoked or check_user. The user may also be one of

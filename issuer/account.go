@@ -29,6 +29,9 @@ type account struct {
 	Logout                    string
 	MinPassword               int
 	Changeable                bool // the password, here
+	HasSecond                 bool
+	Setup                     *setup // of a second factor
+	Recovery                  []string
 }
 
 // loginLine is a place where the user is logged in: a browser's session, or the
@@ -76,6 +79,8 @@ func (i *Issuer) withUser(w http.ResponseWriter, r *http.Request, run func(recor
 type outcomeOfChange struct {
 	said, wrong string // keys of texts
 	secret      string
+	setup       *setup
+	recovery    []string
 }
 
 func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int, current records.Session, user records.User, did outcomeOfChange) error {
@@ -83,6 +88,11 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		User: user.ID, Name: user.Name, Email: user.Email, Groups: strings.Join(user.Groups, ", "),
 		Secret: did.secret, Logout: i.Session.Logout, MinPassword: minPassword, Changeable: i.users.changeable(),
 	}
+	second, err := i.secondOf(r.Context(), user.ID)
+	if err != nil {
+		return err
+	}
+	data.HasSecond, data.Setup, data.Recovery = second != nil, did.setup, did.recovery
 	if data.Name == "" {
 		data.Name = user.ID
 	}
@@ -146,8 +156,15 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request) error {
 			err = i.revokeToken(r, user.ID, field("id"))
 		case "make_token":
 			did, err = i.makeToken(r, user, field("name"), field("days"))
+		case "begin_second":
+			did = outcomeOfChange{}
+			did.setup, err = i.setupOf(user.ID, newSecret())
+		case "confirm_second":
+			did, err = i.confirmSecond(r, user, field("secret"), field("code"))
+		case "end_second":
+			did, err = i.endSecond(r, user, field("old"))
 		case "change_password":
-			did, err = i.changePassword(w, r, user, field("old"), field("new"), field("again"))
+			did, err = i.changePassword(w, r, current, user, field("old"), field("new"), field("again"))
 			if err == nil && did.wrong == "" {
 				redirect(w, i.Session.Account) // with the new session
 				return nil
@@ -208,8 +225,50 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 	return outcomeOfChange{secret: secret}, nil
 }
 
+// wrongPassword checks the password of a logged-in user, and returns what to say
+// if it is wrong.
+func (i *Issuer) wrongPassword(r *http.Request, user records.User, password string) (string, error) {
+	_, err := i.checkPassword(r, user.ID, password)
+	var throttled *refusal
+	switch {
+	case errors.Is(err, records.ErrLogin):
+		return "password_wrong", nil
+	case errors.As(err, &throttled):
+		return "throttled", nil
+	}
+	return "", err
+}
+
+// confirmSecond turns a second factor on, of which the user shows a code.
+func (i *Issuer) confirmSecond(r *http.Request, user records.User, secret, code string) (outcomeOfChange, error) {
+	codes, err := i.enrol(r, user.ID, secret, code)
+	switch {
+	case errors.Is(err, errCode):
+		again, err := i.setupOf(user.ID, secret)
+		if err != nil { // not one of ours: begin anew
+			return outcomeOfChange{wrong: "form_bad"}, nil //nolint:nilerr // told as what it is
+		}
+		return outcomeOfChange{wrong: "second_wrong", setup: again}, nil
+	case errors.Is(err, store.ErrChanged): // it is on already
+		return outcomeOfChange{wrong: "form_bad"}, nil
+	}
+	return outcomeOfChange{said: "second_is_on", recovery: codes}, err
+}
+
+// endSecond turns the second factor off, for who knows the password.
+func (i *Issuer) endSecond(r *http.Request, user records.User, password string) (outcomeOfChange, error) {
+	if wrong, err := i.wrongPassword(r, user, password); wrong != "" || err != nil {
+		return outcomeOfChange{wrong: wrong}, err
+	}
+	if err := records.RemoveSecondFactor(r.Context(), i.store, user.ID); err != nil {
+		return outcomeOfChange{}, err
+	}
+	i.audit(r, "second factor removed", user.ID, nil)
+	return outcomeOfChange{said: "second_is_off"}, nil
+}
+
 // changePassword changes it, and ends all other logins.
-func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, user records.User, old, fresh, again string) (outcomeOfChange, error) {
+func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, current records.Session, user records.User, old, fresh, again string) (outcomeOfChange, error) {
 	switch {
 	case !i.users.changeable():
 		return outcomeOfChange{wrong: "form_bad"}, nil
@@ -218,15 +277,8 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, user rec
 	case !i.goodPassword(user.ID, fresh):
 		return outcomeOfChange{wrong: "password_bad"}, nil
 	}
-	_, err := i.checkPassword(r, user.ID, old)
-	var throttled *refusal
-	switch {
-	case errors.Is(err, records.ErrLogin):
-		return outcomeOfChange{wrong: "password_wrong"}, nil
-	case errors.As(err, &throttled):
-		return outcomeOfChange{wrong: "throttled"}, nil
-	case err != nil:
-		return outcomeOfChange{}, err
+	if wrong, err := i.wrongPassword(r, user, old); wrong != "" || err != nil {
+		return outcomeOfChange{wrong: wrong}, err
 	}
 	hash, err := passwords.Hash(fresh)
 	if err != nil {
@@ -240,7 +292,7 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, user rec
 	}
 	i.audit(r, "password changed", user.ID, nil)
 	// The second that all logins ended in is over for this one.
-	return outcomeOfChange{said: "password_changed"}, i.beginSession(w, r, user, i.second().Add(time.Second))
+	return outcomeOfChange{said: "password_changed"}, i.beginSession(w, r, user, current.Methods, i.second().Add(time.Second))
 }
 
 // goodPassword follows NIST SP 800-63B-4, section 3.1.1.2: long enough, not the

@@ -160,6 +160,18 @@ func (f *form) text(name string, trim bool) string {
 	return ""
 }
 
+// optional returns a field that may be missing: a text, or a number as it is
+// written; else empty.
+func (f *form) optional(name string) string {
+	switch v := f.values[name].(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	}
+	return ""
+}
+
 // isSpace is what Python strips.
 func isSpace(c rune) bool { return unicode.IsSpace(c) || '\x1c' <= c && c <= '\x1f' }
 

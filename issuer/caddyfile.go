@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "session", "token", "trusted_origins", "users",
+	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
 }
 
 // UnmarshalCaddyfile reads:
@@ -43,6 +43,7 @@ var options = []string{
 //		deliver          body|cookie
 //		trusted_origins  <origin…>
 //		login_rate       <attempts> <duration>
+//		second_factor    <group…>
 //		users            htpasswd <file> | http <url>
 //	}
 func (i *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -91,6 +92,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 		return false, words.One(d, &i.Issuer)
 	case "trusted_origins":
 		return false, words.Many(d, &i.TrustedOrigins)
+	case "second_factor":
+		return false, words.Many(d, &i.SecondFactor)
 	case "users":
 		return false, i.unmarshalUsers(d)
 	case "login_rate":

@@ -53,6 +53,10 @@ type Issuer struct {
 	// Users says who may log in. Default: the users of the store.
 	Users *Users `json:"users,omitempty"`
 
+	// SecondFactor are the groups whose members must have a second factor. Others
+	// may. Default: none.
+	SecondFactor []string `json:"second_factor,omitempty"`
+
 	// LoginRate bounds wrong passwords. Default: 5 in a minute.
 	LoginRate *Rate `json:"login_rate,omitempty"`
 

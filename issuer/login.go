@@ -10,22 +10,31 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-// logIn checks the user name and password of a form. refused is the answer to
-// those that do not belong together, whatever the reason.
-func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, error) {
+// logIn checks the user name and password of a form, and the second factor where
+// there is one, as its field otp. refused is the answer to a name and a password
+// that do not belong together, whatever the reason. It returns what the login
+// proves, too.
+func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, []string, error) {
 	f, err := readForm(r)
 	if err != nil {
-		return records.User{}, err
+		return records.User{}, nil, err
 	}
 	name, password := f.text("username", true), f.text("password", false)
 	if err := f.check(); err != nil {
-		return records.User{}, err
+		return records.User{}, nil, err
 	}
 	user, err := i.checkPassword(r, name, password)
 	if errors.Is(err, records.ErrLogin) {
 		err = &refusal{status: refused.status, body: refused.body, cause: err}
 	}
-	return user, err
+	if err != nil {
+		return user, nil, err
+	}
+	proved, err := i.proveSecond(r, user, f.optional("otp"))
+	if err == nil {
+		i.audit(r, "login", user.ID, nil)
+	}
+	return user, proved, err
 }
 
 // checkPassword returns the user whom a name and a password belong to.
@@ -44,11 +53,7 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 	case err != nil:
 		return user, err
 	}
-	if err := i.guard.succeeded(r.Context(), attempt); err != nil {
-		return user, err
-	}
-	i.audit(r, "login", user.ID, nil)
-	return user, nil
+	return user, i.guard.succeeded(r.Context(), attempt)
 }
 
 // audit tells of a login or its end: one line each. A name that nobody could

@@ -8,11 +8,11 @@ func (i *Issuer) obtain(w http.ResponseWriter, r *http.Request) error {
 	if err := i.checkSite(r); err != nil {
 		return err
 	}
-	user, err := i.logIn(r, unauthorized(detail("No active account found with the given credentials"), nil))
+	user, proved, err := i.logIn(r, unauthorized(detail("No active account found with the given credentials"), nil))
 	if err != nil {
 		return err
 	}
-	login, err := i.newLogin(r.Context(), user)
+	login, err := i.newLogin(r.Context(), user, proved)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,8 @@ type Pages struct {
 	Color string `json:"color,omitempty"`
 
 	// Templates is a folder of Go templates that take the place of ours by file
-	// name: base.html, login.html, logout.html, account.html, message.html.
+	// name: base.html, login.html, second.html, recovery.html, logout.html,
+	// account.html, message.html.
 	Templates string `json:"templates,omitempty"`
 
 	// Languages are files of texts in JSON, by language tag (BCP 47), such as de.
@@ -70,7 +71,7 @@ type translation struct {
 	templates map[string]*template.Template
 }
 
-var pageNames = []string{"login.html", "logout.html", "account.html", "message.html"}
+var pageNames = []string{"login.html", "second.html", "recovery.html", "logout.html", "account.html", "message.html"}
 
 func newPages(config Pages, formOrigins []string) (*pages, error) {
 	if config.Color == "" {

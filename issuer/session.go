@@ -140,8 +140,11 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	asked := f.optional("next")
+	if ticket := f.optional("ticket"); ticket != "" && !isJSON(r) {
+		return i.logInByCode(w, r, ticket, f.optional("code"), asked)
+	}
 	name, password := f.text("username", true), f.text("password", false)
-	asked, _ := f.values["next"].(string)
 	form := loginForm{Username: name, Next: asked}
 	if err := f.check(); err != nil {
 		if isJSON(r) {
@@ -164,9 +167,14 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	if err := i.beginSession(w, r, user, i.now()); err != nil {
+	proved, done, err := i.secondByForm(w, r, user, f.optional("otp"), asked)
+	if err != nil || done {
 		return err
 	}
+	if err := i.beginSession(w, r, user, proved, i.now()); err != nil {
+		return err
+	}
+	i.audit(r, "login", user.ID, nil)
 	next := i.safeNext(asked)
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, map[string]string{"next": next})
@@ -175,9 +183,26 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// secondByForm sees to the second factor of who gave the right password: scripts
+// send it along; people are asked by another page, and then it is done here.
+func (i *Issuer) secondByForm(w http.ResponseWriter, r *http.Request, user records.User, code, next string) (proved []string, done bool, err error) {
+	if isJSON(r) {
+		proved, err = i.proveSecond(r, user, code)
+		return proved, false, err
+	}
+	second, err := i.secondOf(r.Context(), user.ID)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case second == nil && !i.mustHaveSecond(user):
+		return byPassword, false, nil
+	}
+	return nil, true, i.askForSecond(w, r, user, second != nil, next)
+}
+
 // beginSession logs a browser in. The session that it had ends: whoever knew its
 // id does not know the new one.
-func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user records.User, login time.Time) error {
+func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user records.User, proved []string, login time.Time) error {
 	if old, err := authenticators.FromCookie(r, session.OwnCookie); err == nil {
 		if err := records.EndSession(r.Context(), i.store, old.Reveal()); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
@@ -185,7 +210,7 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 	}
 	lifetime := time.Duration(i.Session.Lifetime)
 	id, err := records.NewSession(r.Context(), i.store, records.Session{
-		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: login,
+		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: login, Methods: proved,
 	}, lifetime)
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)

@@ -14,7 +14,7 @@ const tokenLabel = "api-token-auth" //nolint:gosec // no token
 // token is Django REST framework's ObtainAuthToken: a user name and a password
 // give an opaque token.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) error {
-	user, err := i.logIn(r, invalid(nonField("Unable to log in with provided credentials.")))
+	user, _, err := i.logIn(r, invalid(nonField("Unable to log in with provided credentials.")))
 	if err != nil {
 		return err
 	}

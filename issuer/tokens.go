@@ -35,11 +35,12 @@ func newJTI() string {
 	return hex.EncodeToString(random[:])
 }
 
-// newLogin begins a login of a user, and keeps it.
-func (i *Issuer) newLogin(ctx context.Context, user records.User) (records.Login, error) {
+// newLogin begins a login of a user, and keeps it. proved is how it was made, as
+// amr says it (RFC 8176).
+func (i *Issuer) newLogin(ctx context.Context, user records.User, proved []string) (records.Login, error) {
 	now := i.second()
 	login := records.Login{
-		ID: records.NewLoginID(), User: user.ID, AuthTime: now,
+		ID: records.NewLoginID(), User: user.ID, AuthTime: now, Methods: proved,
 		Current: newJTI(), Access: newJTI(), Issued: now, Expires: now.Add(time.Duration(i.JWT.RefreshLifetime)),
 	}
 	if err := records.PutLogin(ctx, i.store, login, now); err != nil {
@@ -86,6 +87,9 @@ func (i *Issuer) tokensOf(ctx context.Context, login records.Login, user records
 // claimsOf are those that both tokens of a login have.
 func (i *Issuer) claimsOf(login records.Login, user records.User) map[string]any {
 	claims := map[string]any{"user_id": cmp.Or(user.PK, user.ID), "sub": user.ID, "auth_time": login.AuthTime.Unix(), "sid": login.ID}
+	if len(login.Methods) > 0 {
+		claims["amr"] = login.Methods
+	}
 	if i.Issuer != "" {
 		claims["iss"] = i.Issuer
 	}

@@ -19,8 +19,9 @@ const loginKey = "login:"
 type Login struct {
 	ID       string    `json:"-"`
 	User     string    `json:"user"`
-	AuthTime time.Time `json:"auth_time"` // when the user logged in
-	Expires  time.Time `json:"expires"`   // when the current refresh token does
+	AuthTime time.Time `json:"auth_time"`     // when the user logged in
+	Methods  []string  `json:"amr,omitempty"` // how (RFC 8176)
+	Expires  time.Time `json:"expires"`       // when the current refresh token does
 
 	Current  string    `json:"current"`            // jti of the refresh token that may be used
 	Issued   time.Time `json:"issued"`             // when it was made

@@ -26,6 +26,7 @@ type Session struct {
 	Groups   []string  `json:"groups,omitempty"`
 	Scopes   []string  `json:"scopes,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"` // when the user logged in
+	Methods  []string  `json:"amr,omitempty"`      // how (RFC 8176)
 	Created  time.Time `json:"created,omitzero"`
 	Expires  time.Time `json:"expires"` // the absolute end
 

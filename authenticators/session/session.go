@@ -212,6 +212,13 @@ func (a *Authenticator) verifyOwn(ctx context.Context, id authenticators.Secret)
 	if !identity.ValidID(who.ID) {
 		return nil, undecodable(identity.ErrNoUser)
 	}
+	if len(session.Methods) > 0 {
+		methods := make([]any, len(session.Methods))
+		for i, method := range session.Methods {
+			methods[i] = method
+		}
+		who.Claims = map[string]any{"amr": methods}
+	}
 	a.touch(ctx, id, session)
 	return who, nil
 }

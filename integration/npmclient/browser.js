@@ -2,6 +2,7 @@
 //
 // usage: node browser.js BASE FOLDER_FOR_SCREENSHOTS
 // It prints what it met as JSON.
+import { createHmac } from "node:crypto";
 import { chromium } from "playwright-core";
 
 const [base, folder] = process.argv.slice(2);
@@ -10,6 +11,16 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 const met = {};
+
+// codeOf is what an authenticator app shows (RFC 6238).
+function codeOf(secret) {
+  const bits = [...secret].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000)));
+  const mac = createHmac("sha1", key).update(step).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1000000).padStart(6, "0");
+}
 
 async function logIn(page, password) {
   await page.getByLabel("User name").fill("alice");
@@ -53,6 +64,22 @@ try {
   await page.goto(`${base}/app/page`);
   met.ledAgain = page.url().slice(base.length);
   await logIn(page, "looking glass");
+  await page.goto(`${base}/account/`);
+  await page.getByRole("button", { name: "Set up" }).click();
+  const secret = await page.locator("code").innerText();
+  await page.getByLabel("Code").fill(codeOf(secret));
+  await page.screenshot({ path: `${folder}/second.png`, fullPage: true });
+  await page.getByRole("button", { name: "Turn on" }).click();
+  const recovery = await page.locator("code").allInnerTexts();
+  met.recovery = recovery.length;
+  await page.getByRole("button", { name: "Log out", exact: true }).click();
+  await page.goto(`${base}/app/page`);
+  await logIn(page, "looking glass");
+  met.asked = await page.getByRole("heading").innerText();
+  await page.getByLabel("Code").fill(recovery[0].toLowerCase());
+  await page.screenshot({ path: `${folder}/code.png` });
+  await page.getByRole("button", { name: "Log in" }).click();
+  met.letIn = page.url().slice(base.length);
   met.cookies = (await context.cookies()).map((c) => [c.name, c.httpOnly && "HttpOnly", c.secure && "Secure", c.sameSite].join(" "));
 
   for (const colorScheme of ["light", "dark"]) {
