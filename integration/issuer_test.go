@@ -82,6 +82,25 @@ func TestIssuedTokensOpenWhatEdgeAuthGuards(t *testing.T) {
 	}
 }
 
+func TestIssuerBelowAPath(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	handle_path /auth/* {
+		edge_auth_issuer {
+			jwt
+			session
+			deliver cookie
+		}
+	}
+}`)
+	g.edgeAuth("wonderland\n", "user", "add", "alice")
+	a := g.postJSON("/auth/api/token/", wonderland)
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	assert.Contains(t, strings.Join(a.header.Values("Set-Cookie"), "\n"), "; Path=/auth/api/token/;")
+	assert.Equal(t, "/auth/login/?next=%2Fauth%2Faccount%2F", g.get("/auth/account/").header.Get("Location"))
+	assert.Equal(t, "/auth/login/?out=1", g.do(http.MethodPost, "/auth/logout/", "").header.Get("Location"))
+}
+
 // TestOneLoginOnTwoGateways refreshes on both at once, and then plays the thief.
 func TestOneLoginOnTwoGateways(t *testing.T) {
 	t.Parallel()

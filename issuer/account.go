@@ -67,7 +67,7 @@ func (i *Issuer) withUser(w http.ResponseWriter, r *http.Request, run func(recor
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound), err == nil && (revoked || !user.Enabled()):
-		redirect(w, i.Session.Path+"?next="+url.QueryEscape(i.Session.Account))
+		redirect(w, prefixOf(r)+i.Session.Path+"?next="+url.QueryEscape(prefixOf(r)+i.Session.Account))
 		return nil
 	case err != nil:
 		return fmt.Errorf("looking session up: %w", err)
@@ -86,7 +86,7 @@ type outcomeOfChange struct {
 func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int, current records.Session, user records.User, did outcomeOfChange) error {
 	data := account{
 		User: user.ID, Name: user.Name, Email: user.Email, Groups: strings.Join(user.Groups, ", "),
-		Secret: did.secret, Logout: i.Session.Logout, MinPassword: minPassword, Changeable: i.users.changeable(),
+		Secret: did.secret, Logout: prefixOf(r) + i.Session.Logout, MinPassword: minPassword, Changeable: i.users.changeable(),
 	}
 	second, err := i.secondOf(r.Context(), user.ID)
 	if err != nil {
@@ -166,7 +166,7 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		case "change_password":
 			did, err = i.changePassword(w, r, current, user, field("old"), field("new"), field("again"))
 			if err == nil && did.wrong == "" {
-				redirect(w, i.Session.Account) // with the new session
+				redirect(w, prefixOf(r)+i.Session.Account) // with the new session
 				return nil
 			}
 		}

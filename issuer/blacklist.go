@@ -17,7 +17,7 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if i.byCookie() {
-		i.clearCookies(w) // whoever asks wants to be rid of them
+		i.clearCookies(w, r) // whoever asks wants to be rid of them
 	}
 	claims, err := i.refreshClaims(r)
 	if err != nil {
@@ -38,9 +38,9 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 }
 
 // clearCookies takes the tokens back from a browser.
-func (i *Issuer) clearCookies(w http.ResponseWriter) {
+func (i *Issuer) clearCookies(w http.ResponseWriter, r *http.Request) {
 	i.setCookie(w, jwt.OwnCookie, "/", "", time.Time{})
-	i.setCookie(w, refreshCookie, i.base(), "", time.Time{})
+	i.setCookie(w, refreshCookie, prefixOf(r)+i.base(), "", time.Time{})
 }
 
 // isUnavailable reports whether an error says nothing of the token.

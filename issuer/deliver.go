@@ -24,7 +24,7 @@ func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) er
 	}
 	i.setCookie(w, jwt.OwnCookie, "/", tokens.access, tokens.accessExpires)
 	if tokens.refresh != "" {
-		i.setCookie(w, refreshCookie, i.base(), tokens.refresh, tokens.refreshExpires)
+		i.setCookie(w, refreshCookie, prefixOf(r)+i.base(), tokens.refresh, tokens.refreshExpires)
 	}
 	return write(w, r, http.StatusOK, struct {
 		Access  time.Time `json:"access_expiration"`

@@ -349,6 +349,20 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return nil
 }
 
+// prefixOf is what handle_path, or another rewrite, has taken from before the
+// path: what browsers are told has to begin with it.
+func prefixOf(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return ""
+	}
+	prefix, found := strings.CutSuffix(original.URL.Path, r.URL.Path)
+	if !found {
+		return ""
+	}
+	return prefix
+}
+
 var (
 	_ caddy.Provisioner           = (*Issuer)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Issuer)(nil)

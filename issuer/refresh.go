@@ -34,7 +34,7 @@ func (i *Issuer) refresh(w http.ResponseWriter, r *http.Request) error {
 	user, login, err := i.renew(r, claims)
 	if err != nil {
 		if i.byCookie() && !isUnavailable(err) {
-			i.clearCookies(w)
+			i.clearCookies(w, r)
 		}
 		return err
 	}

@@ -250,7 +250,7 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, struct{}{})
 	}
-	redirect(w, i.Session.Path+"?out=1")
+	redirect(w, prefixOf(r)+i.Session.Path+"?out=1")
 	return nil
 }
 
