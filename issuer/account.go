@@ -32,6 +32,7 @@ type account struct {
 	HasSecond                 bool
 	Setup                     *setup // of a second factor
 	Recovery                  []string
+	Passkeys                  []tokenLine
 }
 
 // loginLine is a place where the user is logged in: a browser's session, or the
@@ -93,6 +94,15 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	data.HasSecond, data.Setup, data.Recovery = second != nil, did.setup, did.recovery
+	if i.Session.Passkeys != "" {
+		found, err := records.FindPasskeys(r.Context(), i.store, user.ID)
+		if err != nil {
+			return err
+		}
+		for _, key := range found.Keys {
+			data.Passkeys = append(data.Passkeys, tokenLine{ID: key.ID, Name: key.Name, Since: key.Created.Format(dayAndTime), Machine: key.Created.Format(time.RFC3339)})
+		}
+	}
 	if data.Name == "" {
 		data.Name = user.ID
 	}
@@ -156,6 +166,9 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request) error {
 			err = i.revokeToken(r, user.ID, field("id"))
 		case "make_token":
 			did, err = i.makeToken(r, user, field("name"), field("days"))
+		case "remove_passkey":
+			did = outcomeOfChange{said: "ended"}
+			err = i.removePasskey(r, user.ID, field("id"))
 		case "begin_second":
 			did = outcomeOfChange{}
 			did.setup, err = i.setupOf(user.ID, newSecret())
@@ -291,8 +304,7 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, current 
 		return outcomeOfChange{}, err
 	}
 	i.audit(r, "password changed", user.ID, nil)
-	// The second that all logins ended in is over for this one.
-	return outcomeOfChange{said: "password_changed"}, i.beginSession(w, r, user, current.Methods, i.second().Add(time.Second))
+	return outcomeOfChange{said: "password_changed"}, i.beginSession(w, r, user, current.Methods)
 }
 
 // goodPassword follows NIST SP 800-63B-4, section 3.1.1.2: long enough, not the

@@ -28,6 +28,7 @@ var options = []string{
 //			home               <path>
 //			next_origins       <origin…>
 //			breached_passwords <file>
+//			passkeys           <domain>
 //			title              <text>
 //			logo               <url>
 //			color              <color>
@@ -154,7 +155,7 @@ func (t *Token) unmarshal(d *caddyfile.Dispenser) error {
 }
 
 var sessionOptions = []string{
-	"account", "breached_passwords", "color", "home", "language", "lifetime", "logo", "logout", "next_origins", "templates", "title",
+	"account", "breached_passwords", "color", "home", "language", "lifetime", "logo", "logout", "next_origins", "passkeys", "templates", "title",
 }
 
 func (s *Session) unmarshal(d *caddyfile.Dispenser) error {
@@ -162,7 +163,7 @@ func (s *Session) unmarshal(d *caddyfile.Dispenser) error {
 		return err
 	}
 	texts := map[string]*string{
-		"account": &s.Account, "breached_passwords": &s.Breached, "home": &s.Home, "logout": &s.Logout,
+		"account": &s.Account, "breached_passwords": &s.Breached, "home": &s.Home, "logout": &s.Logout, "passkeys": &s.Passkeys,
 		"color": &s.Pages.Color, "logo": &s.Pages.Logo, "templates": &s.Pages.Templates, "title": &s.Pages.Title,
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {

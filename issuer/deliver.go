@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -35,7 +34,7 @@ func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) er
 func (i *Issuer) byCookie() bool { return i.JWT != nil && i.JWT.Deliver == deliverCookie }
 
 // base is the path that the endpoints of JWTs stand below.
-func (i *Issuer) base() string { return strings.TrimSuffix(i.JWT.Path, "/") + "/" }
+func (i *Issuer) base() string { return directory(i.JWT.Path) }
 
 // setCookie sets a cookie; an empty value takes it away.
 func (i *Issuer) setCookie(w http.ResponseWriter, name, path, value string, expires time.Time) {

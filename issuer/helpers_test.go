@@ -89,6 +89,9 @@ func (i *testIssuer) post(path, body string, headers ...string) *httptest.Respon
 	r.Header.Set("Content-Type", "application/json")
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
 		r.Header.Set(name, value)
 	}
 	return i.serve(r)

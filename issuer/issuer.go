@@ -309,9 +309,33 @@ func (i *Issuer) makeEndpoints() map[string]endpoint {
 	if i.Session != nil {
 		add(i.Session.Path, endpoint{http.MethodGet: i.loginPage, http.MethodPost: i.onPage(i.logInByForm)})
 		add(i.Session.Logout, endpoint{http.MethodGet: i.logoutPage, http.MethodPost: i.onPage(i.logOut)})
+		if i.Session.Passkeys != "" {
+			login, account := directory(i.Session.Path)+"passkey/", directory(i.Session.Account)+"passkey/"
+			add(login+"begin/", endpoint{http.MethodPost: i.sameSite(i.beginPasskeyLogin)})
+			add(login+"finish/", endpoint{http.MethodPost: i.sameSite(i.endPasskeyLogin)})
+			add(account+"begin/", endpoint{http.MethodPost: i.sameSite(i.beginPasskey)})
+			add(account+"finish/", endpoint{http.MethodPost: i.sameSite(i.endPasskey)})
+			if i.JWT != nil {
+				add(i.base()+"passkey/begin/", endpoint{http.MethodPost: i.beginPasskeyLogin})
+				add(i.base()+"passkey/finish/", endpoint{http.MethodPost: i.obtainByPasskey})
+			}
+		}
 		add(i.Session.Account, endpoint{http.MethodGet: i.onPage(i.accountPage), http.MethodPost: i.onPage(i.changeAccount)})
 	}
 	return endpoints
+}
+
+// directory is a path with a slash at its end.
+func directory(path string) string { return strings.TrimSuffix(path, "/") + "/" }
+
+// sameSite refuses the requests of other sites.
+func (i *Issuer) sameSite(answer func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := i.checkOrigin(r); err != nil {
+			return err
+		}
+		return answer(w, r)
+	}
 }
 
 // allowed lists the methods that an endpoint answers, for Allow.

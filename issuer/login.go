@@ -1,8 +1,11 @@
 package issuer
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -54,6 +57,20 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 		return user, err
 	}
 	return user, i.guard.succeeded(r.Context(), attempt)
+}
+
+// loginTime is now, as the time of a login. Where all logins of the user ended in
+// this very second, the second after: that one was before, and this is not.
+func (i *Issuer) loginTime(ctx context.Context, user string) (time.Time, error) {
+	now := i.second()
+	revoked, err := records.LoginRevoked(ctx, i.store, user, now)
+	if err != nil {
+		return now, fmt.Errorf("looking for a revocation: %w", err)
+	}
+	if revoked {
+		now = now.Add(time.Second)
+	}
+	return now, nil
 }
 
 // audit tells of a login or its end: one line each. A name that nobody could

@@ -1,6 +1,10 @@
 package issuer
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/edgeauth/caddy-edgeauth/records"
+)
 
 // obtain is SimpleJWT's TokenObtainPairView: a user name and a password give a
 // pair of tokens.
@@ -12,6 +16,11 @@ func (i *Issuer) obtain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return i.giveTokens(w, r, user, proved)
+}
+
+// giveTokens begins a login of a user, and delivers its tokens.
+func (i *Issuer) giveTokens(w http.ResponseWriter, r *http.Request, user records.User, proved []string) error {
 	login, err := i.newLogin(r.Context(), user, proved)
 	if err != nil {
 		return err

@@ -60,6 +60,7 @@ type pages struct {
 	Pages
 
 	csp       string
+	scripts   bool // passkeys need them
 	matcher   language.Matcher
 	tags      []string // in the order that matcher knows them
 	languages map[string]translation
@@ -73,7 +74,7 @@ type translation struct {
 
 var pageNames = []string{"login.html", "second.html", "recovery.html", "logout.html", "account.html", "message.html"}
 
-func newPages(config Pages, formOrigins []string) (*pages, error) {
+func newPages(config Pages, formOrigins []string, scripts bool) (*pages, error) {
 	if config.Color == "" {
 		config.Color = defaultColor
 	}
@@ -81,8 +82,12 @@ func newPages(config Pages, formOrigins []string) (*pages, error) {
 		return nil, fmt.Errorf("color '%s': one such as #0b57d0 or navy is needed", config.Color)
 	}
 	p := &pages{Pages: config, languages: make(map[string]translation)}
-	p.csp = "default-src 'none'; style-src 'nonce-%s'; img-src 'self' https: data:; form-action " +
+	p.csp = "default-src 'none'; style-src 'nonce-%[1]s'; img-src 'self' https: data:; form-action " +
 		strings.Join(append([]string{"'self'"}, formOrigins...), " ") + "; frame-ancestors 'none'; base-uri 'none'"
+	p.scripts = scripts
+	if scripts {
+		p.csp += "; script-src 'nonce-%[1]s'; connect-src 'self'"
+	}
 	var plain map[string]string
 	data, err := builtIn.ReadFile("pages/en.json")
 	if err == nil {
@@ -178,6 +183,7 @@ func (p *pages) read(name string) (string, error) {
 // page is what templates are given.
 type page struct {
 	Language, Nonce    string
+	Passkeys           bool
 	Title, Logo, Color string
 	Error, Message     string // of what was just done
 	Data               any    // of the page itself
@@ -199,7 +205,7 @@ func (p *pages) show(w http.ResponseWriter, r *http.Request, status int, name, s
 	nonce := rand.Text()
 	var body bytes.Buffer
 	err := p.languages[tag].templates[name].Execute(&body, page{
-		Language: tag, Nonce: nonce, Title: p.Title, Logo: p.Logo, Color: p.Color,
+		Language: tag, Nonce: nonce, Passkeys: p.scripts, Title: p.Title, Logo: p.Logo, Color: p.Color,
 		Message: p.languages[tag].texts[said], Error: p.languages[tag].texts[wrong], Data: data,
 	})
 	if err != nil {

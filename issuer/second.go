@@ -256,7 +256,7 @@ func (i *Issuer) logInByCode(w http.ResponseWriter, r *http.Request, id, code, n
 	if err := records.EndTicket(ctx, i.store, id); err != nil {
 		return fmt.Errorf("ending ticket: %w", err)
 	}
-	if err := i.beginSession(w, r, user, byBoth, i.now()); err != nil {
+	if err := i.beginSession(w, r, user, byBoth); err != nil {
 		return err
 	}
 	i.audit(r, "login", user.ID, nil)

@@ -46,6 +46,11 @@ type Session struct {
 	// among them. Default: none.
 	Breached string `json:"breached_passwords,omitempty"`
 
+	// Passkeys is the domain that passkeys (WebAuthn) are bound to, such as
+	// example.com: pages of it, and of hosts below it, can use them. Default: none
+	// are offered.
+	Passkeys string `json:"passkeys,omitempty"`
+
 	// Pages says how the pages look.
 	Pages Pages `json:"pages,omitzero"`
 }
@@ -72,7 +77,10 @@ func (s *Session) check() error {
 			return fmt.Errorf("next_origins '%s': scheme and host are needed, such as https://app.example.com", origin)
 		}
 	}
-	_, err := newPages(s.Pages, s.NextOrigins)
+	if s.Passkeys != "" && (strings.ContainsAny(s.Passkeys, ":/ ") || strings.HasPrefix(s.Passkeys, ".")) {
+		return fmt.Errorf("passkeys '%s': a domain is needed, such as example.com", s.Passkeys)
+	}
+	_, err := newPages(s.Pages, s.NextOrigins, s.Passkeys != "")
 	return err
 }
 
@@ -81,7 +89,7 @@ func (i *Issuer) provisionSession() error {
 		return nil
 	}
 	var err error
-	if i.pages, err = newPages(i.Session.Pages, i.Session.NextOrigins); err != nil {
+	if i.pages, err = newPages(i.Session.Pages, i.Session.NextOrigins, i.Session.Passkeys != ""); err != nil {
 		return err
 	}
 	i.breached, err = readBreached(i.Session.Breached)
@@ -171,7 +179,7 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if err := i.beginSession(w, r, user, proved, i.now()); err != nil {
+	if err := i.beginSession(w, r, user, proved); err != nil {
 		return err
 	}
 	i.audit(r, "login", user.ID, nil)
@@ -202,11 +210,15 @@ func (i *Issuer) secondByForm(w http.ResponseWriter, r *http.Request, user recor
 
 // beginSession logs a browser in. The session that it had ends: whoever knew its
 // id does not know the new one.
-func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user records.User, proved []string, login time.Time) error {
+func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user records.User, proved []string) error {
 	if old, err := authenticators.FromCookie(r, session.OwnCookie); err == nil {
 		if err := records.EndSession(r.Context(), i.store, old.Reveal()); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
+	}
+	login, err := i.loginTime(r.Context(), user.ID)
+	if err != nil {
+		return err
 	}
 	lifetime := time.Duration(i.Session.Lifetime)
 	id, err := records.NewSession(r.Context(), i.store, records.Session{

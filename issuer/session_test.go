@@ -202,6 +202,16 @@ func TestLogoutEndsOneOrAll(t *testing.T) {
 	assert.Equal(t, http.StatusSeeOther, i.submit("/logout/", nil).Code, "again, or never logged in")
 }
 
+func TestLoginInTheSecondOfAnEndCounts(t *testing.T) {
+	t.Parallel()
+	i := browsed(t, "")
+	now := time.Now()
+	i.now = func() time.Time { return now }
+	i.submit("/logout/", url.Values{"everywhere": {"1"}}, loggedIn(t, i))
+	assert.Equal(t, http.StatusOK, i.page("/account/", loggedIn(t, i)).Code)
+	use(t, i, obtained(t, i)["refresh"])
+}
+
 func TestAccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")

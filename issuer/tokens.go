@@ -39,8 +39,12 @@ func newJTI() string {
 // amr says it (RFC 8176).
 func (i *Issuer) newLogin(ctx context.Context, user records.User, proved []string) (records.Login, error) {
 	now := i.second()
+	authTime, err := i.loginTime(ctx, user.ID)
+	if err != nil {
+		return records.Login{}, err
+	}
 	login := records.Login{
-		ID: records.NewLoginID(), User: user.ID, AuthTime: now, Methods: proved,
+		ID: records.NewLoginID(), User: user.ID, AuthTime: authTime, Methods: proved,
 		Current: newJTI(), Access: newJTI(), Issued: now, Expires: now.Add(time.Duration(i.JWT.RefreshLifetime)),
 	}
 	if err := records.PutLogin(ctx, i.store, login, now); err != nil {

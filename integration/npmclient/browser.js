@@ -31,13 +31,14 @@ async function logIn(page, password) {
 try {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, javaScriptEnabled: false });
   const page = await context.newPage();
-  page.setDefaultTimeout(10000);
+  page.setDefaultTimeout(20000);
   await page.goto(`${base}/app/page?a=1`);
   met.ledTo = page.url().slice(base.length);
   await logIn(page, "wrong");
   met.wrong = await page.getByRole("alert").innerText();
   met.keptName = await page.getByLabel("User name").inputValue();
   await logIn(page, "wonderland");
+  await page.waitForURL(`${base}/app/**`);
   met.backAt = page.url().slice(base.length);
   met.page = await page.innerText("body");
 
@@ -57,6 +58,7 @@ try {
   await page.getByLabel("New password", { exact: true }).fill("looking glass");
   await page.getByLabel("New password again").fill("looking glass");
   await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByRole("alert").waitFor({ state: "detached" });
   met.after = page.url().slice(base.length);
 
   await page.getByRole("button", { name: "Log out", exact: true }).click();
@@ -64,21 +66,26 @@ try {
   await page.goto(`${base}/app/page`);
   met.ledAgain = page.url().slice(base.length);
   await logIn(page, "looking glass");
+  await page.waitForURL(`${base}/app/page`);
   await page.goto(`${base}/account/`);
   await page.getByRole("button", { name: "Set up" }).click();
   const secret = await page.locator("code").innerText();
   await page.getByLabel("Code").fill(codeOf(secret));
   await page.screenshot({ path: `${folder}/second.png`, fullPage: true });
   await page.getByRole("button", { name: "Turn on" }).click();
+  await page.getByText("Keep these").waitFor();
   const recovery = await page.locator("code").allInnerTexts();
   met.recovery = recovery.length;
   await page.getByRole("button", { name: "Log out", exact: true }).click();
+  await page.getByRole("status").waitFor();
   await page.goto(`${base}/app/page`);
   await logIn(page, "looking glass");
+  await page.getByLabel("Code").waitFor();
   met.asked = await page.getByRole("heading").innerText();
   await page.getByLabel("Code").fill(recovery[0].toLowerCase());
   await page.screenshot({ path: `${folder}/code.png` });
   await page.getByRole("button", { name: "Log in" }).click();
+  await page.waitForURL(`${base}/app/page`);
   met.letIn = page.url().slice(base.length);
   met.cookies = (await context.cookies()).map((c) => [c.name, c.httpOnly && "HttpOnly", c.secure && "Secure", c.sameSite].join(" "));
 
