@@ -30,10 +30,13 @@ type userInfo struct {
 	Name   string   `json:"name,omitempty"`
 	Email  string   `json:"email,omitempty"`
 	Groups []string `json:"groups,omitempty"`
+	PK     string   `json:"pk,omitempty"`
+
+	LastLogin time.Time `json:"last_login,omitzero"`
 }
 
 func showUser(u records.User) userInfo {
-	return userInfo{ID: u.ID, Active: u.Active == nil || *u.Active, Name: u.Name, Email: u.Email, Groups: u.Groups}
+	return userInfo{ID: u.ID, Active: u.Active == nil || *u.Active, Name: u.Name, Email: u.Email, Groups: u.Groups, PK: u.PK}
 }
 
 func listUsers(app *App, r *http.Request) (any, error) {
@@ -43,7 +46,11 @@ func listUsers(app *App, r *http.Request) (any, error) {
 	}
 	list := make([]userInfo, 0, len(users))
 	for _, u := range users {
-		list = append(list, showUser(u))
+		info := showUser(u)
+		if info.LastLogin, err = records.LastLogin(r.Context(), app.store, u.ID); err != nil {
+			return nil, err
+		}
+		list = append(list, info)
 	}
 	return list, nil
 }

@@ -67,7 +67,7 @@ func userCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "list", Short: "Lists the users", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return call(cmd, http.MethodGet, "/users", nil, table("id", "active", "name", "email", "groups"))
+				return call(cmd, http.MethodGet, "/users", nil, table("id", "active", "name", "email", "groups", "last_login"))
 			},
 		},
 		&cobra.Command{

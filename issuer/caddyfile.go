@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
+	"access_lifetime", "audience", "claim", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
 }
 
 // UnmarshalCaddyfile reads:
@@ -38,6 +38,7 @@ var options = []string{
 //		jwks  [<path>]
 //		issuer           <url>
 //		audience         <name…>
+//		claim            <name> <field>
 //		access_lifetime  <duration>
 //		refresh_lifetime <duration>
 //		rotate_refresh   [off]
@@ -101,6 +102,13 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 		return false, i.unmarshalRate(d)
 	case "audience":
 		return true, words.Many(d, &pair.Audience)
+	case "claim":
+		var claim Claim
+		if !d.Args(&claim.Name, &claim.Field) || d.NextArg() {
+			return true, d.Err("claim needs a name and a field of the user: id, pk, name, email or groups")
+		}
+		pair.Claims = append(pair.Claims, claim)
+		return true, nil
 	case "access_lifetime":
 		return true, words.Duration(d, &pair.AccessLifetime)
 	case "refresh_lifetime":

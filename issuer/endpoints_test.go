@@ -81,6 +81,9 @@ func TestMistakesAreToldAtLoad(t *testing.T) {
 		"edge_auth_issuer {\n login_rate 5 soon\n}":           "a duration is needed",
 		"edge_auth_issuer {\n issuer example.com\n}":          "https://login.example.com",
 		"edge_auth_issuer {\n trusted_origins example.com\n}": "scheme and host are needed",
+		"edge_auth_issuer {\n claim sub groups\n}":            "another name is needed",
+		"edge_auth_issuer {\n claim a b\n}":                   "unknown field 'b'",
+		"edge_auth_issuer {\n claim a\n}":                     "a name and a field",
 		"edge_auth_issuer {\n audience\n}":                    "wrong argument count",
 	} {
 		err := new(Issuer).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))

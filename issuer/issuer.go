@@ -98,9 +98,21 @@ type JWT struct {
 	// Audience is what tokens name in aud. Default: none.
 	Audience []string `json:"audience,omitempty"`
 
+	// Claims are claims of access tokens beside those of SimpleJWT, and name, email
+	// and groups: from a field of the user's record.
+	Claims []Claim `json:"claims,omitempty"`
+
 	// Deliver says how the tokens reach the client: body, or cookie for browsers,
 	// where no script can read them. Default: body.
 	Deliver string `json:"deliver,omitempty"`
+}
+
+// Claim is a claim that a field of the user's record fills.
+type Claim struct {
+	Name string `json:"name"`
+
+	// Field is id, pk, name, email or groups. One that is empty gives no claim.
+	Field string `json:"field"`
 }
 
 // Token is how opaque tokens are made, as by Django REST framework.
@@ -278,6 +290,11 @@ func (j *JWT) check() error {
 	}
 	if j.RefreshLifetime < j.AccessLifetime {
 		return fmt.Errorf("refresh_lifetime of %v is shorter than access_lifetime of %v", time.Duration(j.RefreshLifetime), time.Duration(j.AccessLifetime))
+	}
+	for _, claim := range j.Claims {
+		if err := claim.check(); err != nil {
+			return err
+		}
 	}
 	if j.Deliver != deliverBody && j.Deliver != deliverCookie {
 		return fmt.Errorf("deliver '%s': body or cookie would do", j.Deliver)

@@ -35,7 +35,7 @@ func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, []strin
 	}
 	proved, err := i.proveSecond(r, user, f.optional("otp"))
 	if err == nil {
-		i.audit(r, "login", user.ID, nil)
+		i.loggedIn(r, user)
 	}
 	return user, proved, err
 }
@@ -71,6 +71,14 @@ func (i *Issuer) loginTime(ctx context.Context, user string) (time.Time, error) 
 		now = now.Add(time.Second)
 	}
 	return now, nil
+}
+
+// loggedIn tells of a login that is complete, and keeps when it was.
+func (i *Issuer) loggedIn(r *http.Request, user records.User) {
+	i.audit(r, "login", user.ID, nil)
+	if err := records.NoteLogin(r.Context(), i.store, user.ID, i.now()); err != nil {
+		i.logger.Warn("time of a login not kept", zap.String("user", user.ID), zap.Error(err))
+	}
 }
 
 // audit tells of a login or its end: one line each. A name that nobody could

@@ -250,7 +250,7 @@ func (i *Issuer) endPasskeyLogin(w http.ResponseWriter, r *http.Request) error {
 	if err := i.beginSession(w, r, user, byPasskey); err != nil {
 		return err
 	}
-	i.audit(r, "login", user.ID, nil)
+	i.loggedIn(r, user)
 	return write(w, r, http.StatusOK, map[string]string{"next": i.safeNext(f.optional("next"))})
 }
 
@@ -263,7 +263,7 @@ func (i *Issuer) obtainByPasskey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	i.audit(r, "login", user.ID, nil)
+	i.loggedIn(r, user)
 	return i.giveTokens(w, r, user, byPasskey)
 }
 

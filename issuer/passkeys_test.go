@@ -26,7 +26,7 @@ func begun(t testing.TB, i *testIssuer, path string, headers ...string) string {
 	return body.Ceremony
 }
 
-// A real passkey logs in in integration/; here is what none may do.
+// A real passkey is used in integration/; here is what none may do.
 func TestCeremoniesAreForOnePurposeAndOnce(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "passkeys example.com")

@@ -278,6 +278,7 @@ func TestLifetimesAreAsConfigured(t *testing.T) {
 	t.Parallel()
 	i, _ := rotating(t)
 	i.JWT.AccessLifetime, i.JWT.RefreshLifetime = caddy.Duration(time.Minute), caddy.Duration(time.Hour)
+	i.JWT.Claims = []Claim{{"roles", "groups"}, {"preferred_username", "id"}, {"mail", "email"}}
 	i.Issuer.Issuer, i.JWT.Audience = "https://login.example.com", []string{"api"}
 	pair := obtained(t, i)
 	for name, lifetime := range map[string]time.Duration{"access": time.Minute, "refresh": time.Hour} {
@@ -287,4 +288,14 @@ func TestLifetimesAreAsConfigured(t *testing.T) {
 		assert.Equal(t, "api", claims["aud"])
 		assert.Len(t, claims["jti"], 32)
 	}
+	access := claimsOf(t, i, pair["access"])
+	assert.Equal(t, []any{"staff"}, access["roles"])
+	assert.Equal(t, "alice", access["preferred_username"])
+	assert.NotContains(t, access, "mail", "unknown")
+	at, err := records.LastLogin(t.Context(), i.store, "alice")
+	require.NoError(t, err)
+	assert.WithinDuration(t, i.now(), at, time.Second)
+	at, err = records.LastLogin(t.Context(), i.store, "bob")
+	require.NoError(t, err)
+	assert.Zero(t, at)
 }

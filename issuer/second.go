@@ -259,7 +259,7 @@ func (i *Issuer) logInByCode(w http.ResponseWriter, r *http.Request, id, code, n
 	if err := i.beginSession(w, r, user, byBoth); err != nil {
 		return err
 	}
-	i.audit(r, "login", user.ID, nil)
+	i.loggedIn(r, user)
 	if codes != nil {
 		return i.pages.show(w, r, http.StatusOK, "recovery.html", "", "", recovery{codes, i.safeNext(next)})
 	}

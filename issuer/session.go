@@ -182,7 +182,7 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	if err := i.beginSession(w, r, user, proved); err != nil {
 		return err
 	}
-	i.audit(r, "login", user.ID, nil)
+	i.loggedIn(r, user)
 	next := i.safeNext(asked)
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, map[string]string{"next": next})

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -84,8 +85,47 @@ func (i *Issuer) tokensOf(ctx context.Context, login records.Login, user records
 	if delete(claims, "groups"); len(user.Groups) > 0 {
 		claims["groups"] = user.Groups
 	}
+	for _, claim := range i.JWT.Claims {
+		if delete(claims, claim.Name); userFields[claim.Field](user) != nil {
+			claims[claim.Name] = userFields[claim.Field](user)
+		}
+	}
 	p.access, err = i.sign(claims, accessType, login.Access, login.Issued, p.accessExpires)
 	return p, err
+}
+
+// userFields are the fields of a user that claims are made of; nil if empty.
+var userFields = map[string]func(records.User) any{
+	"id":    func(u records.User) any { return orNil(u.ID) },
+	"pk":    func(u records.User) any { return orNil(u.PK) },
+	"name":  func(u records.User) any { return orNil(u.Name) },
+	"email": func(u records.User) any { return orNil(u.Email) },
+	"groups": func(u records.User) any {
+		if len(u.Groups) == 0 {
+			return nil
+		}
+		return u.Groups
+	},
+}
+
+func orNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// ownClaims are those that say what a token is, and that nothing else may fill.
+var ownClaims = []string{"token_type", "exp", "iat", "nbf", "jti", "user_id", "sub", "sid", "iss", "aud", "auth_time", "amr", "cnf"}
+
+func (c Claim) check() error {
+	if c.Name == "" || slices.Contains(ownClaims, c.Name) {
+		return fmt.Errorf("claim '%s': the issuer fills that itself; another name is needed", c.Name)
+	}
+	if userFields[c.Field] == nil {
+		return fmt.Errorf("claim %s: %w", c.Name, words.Unknown("field", c.Field, slices.Sorted(maps.Keys(userFields))))
+	}
+	return nil
 }
 
 // claimsOf are those that both tokens of a login have.
