@@ -30,16 +30,19 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// scratch is a folder for what all tests share.
+var scratch string
+
 func run(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "edge-auth-tests"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
 	caddyBinary = os.Getenv("EDGE_AUTH_CADDY")
 	if caddyBinary == "" {
-		dir, err := os.MkdirTemp("", "edge-auth-caddy")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		caddyBinary = filepath.Join(dir, "caddy")
+		caddyBinary = filepath.Join(scratch, "caddy")
 		build := exec.Command("go", "build", "-o", caddyBinary, "./testcaddy")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building Caddy: %v\n%s", err, out)

@@ -156,10 +156,7 @@ func TestOneLoginOnTwoGateways(t *testing.T) {
 
 // npmClient makes the client's folder with its packages, once for all tests.
 var npmClient = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "npm-client")
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(scratch, "npmclient")
 	if err := os.CopyFS(dir, os.DirFS("npmclient")); err != nil {
 		return "", err
 	}
