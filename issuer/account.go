@@ -67,6 +67,8 @@ func (i *Issuer) withUser(w http.ResponseWriter, r *http.Request, run func(recor
 		revoked, err = records.LoginRevoked(r.Context(), i.store, user.ID, current.AuthTime)
 	}
 	switch {
+	case (errors.Is(err, store.ErrNotFound) || err == nil && (revoked || !user.Enabled())) && isJSON(r):
+		return unauthorized(coded("Authentication credentials were not provided.", "not_authenticated"), errors.New("no session"))
 	case errors.Is(err, store.ErrNotFound), err == nil && (revoked || !user.Enabled()):
 		redirect(w, prefixOf(r)+i.Session.Path+"?next="+url.QueryEscape(prefixOf(r)+i.Session.Account))
 		return nil

@@ -59,12 +59,20 @@ func (g *guard) enter(ctx context.Context, user, address string) (attempt, error
 	return a, nil
 }
 
-// succeeded takes back what enter counted.
-func (g *guard) succeeded(ctx context.Context, a attempt) error {
+// forgive takes back what enter counted.
+func (g *guard) forgive(ctx context.Context, a attempt) error {
 	for _, counter := range a.counters {
 		if _, err := g.store.Add(ctx, counter, -1, time.Duration(g.rate.Window)); err != nil {
 			return fmt.Errorf("counting logins: %w", err)
 		}
+	}
+	return nil
+}
+
+// succeeded forgives an attempt, and remembers where the user logs in from.
+func (g *guard) succeeded(ctx context.Context, a attempt) error {
+	if err := g.forgive(ctx, a); err != nil {
+		return err
 	}
 	if err := g.store.Put(ctx, a.place, []byte("1"), familiar); err != nil {
 		return fmt.Errorf("counting logins: %w", err)

@@ -53,6 +53,8 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 	case errors.Is(err, records.ErrLogin):
 		i.audit(r, "login failed", name, err)
 		return user, err
+	case err != nil && r.Context().Err() == nil: // nobody knows whether it was a wrong guess
+		return user, errors.Join(err, i.guard.forgive(r.Context(), attempt))
 	case err != nil:
 		return user, err
 	}

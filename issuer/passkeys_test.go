@@ -86,7 +86,7 @@ func TestPasskeysAreForTheirDomain(t *testing.T) {
 		assert.Equal(t, want, i.post("/login/passkey/begin/", "{}", "Host: "+host).Code, host)
 	}
 	assert.Equal(t, http.StatusForbidden, i.post("/login/passkey/begin/", "{}", "Host: example.com", "Origin: https://evil.example").Code)
-	assert.Equal(t, http.StatusSeeOther, i.post("/account/passkey/begin/", "{}", "Host: example.com").Code, "not logged in")
+	assert.Equal(t, http.StatusUnauthorized, i.post("/account/passkey/begin/", "{}", "Host: example.com").Code, "not logged in")
 	body := i.page("/login/")
 	assert.Contains(t, body.Body.String(), "Log in with a passkey")
 	assert.Contains(t, body.Header().Get("Content-Security-Policy"), "script-src 'nonce-")

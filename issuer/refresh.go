@@ -141,7 +141,7 @@ func (i *Issuer) foreignLogin(ctx context.Context, id string, claims map[string]
 	if _, given := claims["auth_time"]; !given {
 		authTime = issued
 	}
-	return records.Login{ID: id, User: user, AuthTime: authTime, Issued: issued, Expires: timeIn(claims, "exp"), Current: text(claims, "jti")}, nil
+	return records.Login{ID: id, User: user, AuthTime: authTime, Issued: issued, Expires: timeIn(claims, "exp"), Keep: timeIn(claims, "exp"), Current: text(claims, "jti")}, nil
 }
 
 // foreignUser is the login name of whom an application's token is for, which

@@ -268,6 +268,16 @@ func TestLoginsOfOtherIssuersLiveOnWithTheSameKey(t *testing.T) {
 	refuses(t, i, theirs(`{"token_type":"access","exp":EXP,"iat":IAT,"jti":"b7a3","user_id":1}`), "Token has wrong type")
 	refuses(t, i, theirs(`{"exp":EXP,"iat":IAT,"jti":"b7a3","user_id":1}`), "Token has no type")
 	refuses(t, i, theirs(`{"token_type":"refresh","iat":IAT,"jti":"b7a3","user_id":1}`), "Token has no 'exp' claim")
+
+	// One that lives longer than ours is remembered as long.
+	i.JWT.RefreshLifetime = caddy.Duration(time.Minute * 10)
+	old = theirs(`{"token_type":"refresh","exp":EXP,"iat":IAT,"jti":"b7a5","user_id":1,"iss":"https://django.example"}`)
+	pair = use(t, i, old)
+	assert.NotContains(t, claimsOf(t, i, pair["access"]), "iss")
+	i.host.Records.Now = i.now
+	pass(30 * time.Minute)
+	refuses(t, i, pair["refresh"], "Token is expired")
+	refuses(t, i, old, "Token is blacklisted")
 	w := i.post("/api/token/refresh/", `{"refresh":"`+theirs(`{"token_type":"refresh","exp":EXP,"iat":IAT,"jti":"b7a4","user_id":true}`)+`"}`)
 	assert.Equal(t, http.StatusUnauthorized, w.Code)
 }

@@ -72,6 +72,7 @@ func (i *Issuer) tokensOf(ctx context.Context, login records.Login, user records
 	if claims == nil {
 		claims = make(map[string]any)
 	}
+	delete(claims, "iss") // ours, or none: tokens are revoked by it
 	maps.Copy(claims, i.claimsOf(login, user))
 	var err error
 	if p.refresh, err = i.sign(claims, refreshType, login.Current, login.Issued, p.refreshExpires); err != nil {

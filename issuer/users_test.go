@@ -69,6 +69,12 @@ func TestApplicationIsAskedWhoLogsIn(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 	assert.NotContains(t, claimsOf(t, i, fields(t, w)["access"]), "groups", "what it says now counts")
 
+	i.guard.rate.Attempts = 5
+	says(500, "")
+	for range 9 {
+		assert.Equal(t, http.StatusServiceUnavailable, login().Code, "no guess was wrong")
+	}
+	i.guard.rate.Attempts = 100
 	for status, want := range map[int]int{400: 401, 401: 401, 403: 401, 404: 401, 201: 503, 302: 503, 429: 503, 500: 503} {
 		says(status, `{}`)
 		assert.Equal(t, want, login().Code, status)

@@ -23,6 +23,11 @@ type Login struct {
 	Methods  []string  `json:"amr,omitempty"` // how (RFC 8176)
 	Expires  time.Time `json:"expires"`       // when the current refresh token does
 
+	// Keep is until when the login is remembered in any case: a refresh token that
+	// an application issued may live longer than those that took its place, and must
+	// not begin a login again. Zero: no longer than Expires.
+	Keep time.Time `json:"keep,omitzero"`
+
 	Current  string    `json:"current"`            // jti of the refresh token that may be used
 	Issued   time.Time `json:"issued"`             // when it was made
 	Access   string    `json:"access"`             // jti of the access token made with it
@@ -121,7 +126,7 @@ func PutLogin(ctx context.Context, s store.Store, login Login, now time.Time) er
 	if err := checkOwner(login.User); err != nil {
 		return err
 	}
-	left := login.Expires.Sub(now)
+	left := max(login.Expires.Sub(now), login.Keep.Sub(now))
 	if left <= 0 {
 		return errors.New("a login that has expired")
 	}
