@@ -85,6 +85,10 @@ func TestIssuedTokensOpenWhatEdgeAuthGuards(t *testing.T) {
 func TestIssuerBelowAPath(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth_issuer /other/* {
+		token /other/token/
+		jwks /keys
+	}
 	handle_path /auth/* {
 		edge_auth_issuer {
 			jwt
@@ -94,6 +98,8 @@ func TestIssuerBelowAPath(t *testing.T) {
 	}
 }`)
 	g.edgeAuth("wonderland\n", "user", "add", "alice")
+	assert.Contains(t, g.postJSON("/other/token/", wonderland).body, `{"token":"ea_`)
+	assert.NotContains(t, g.get("/keys").body, "keys", "not what the matcher takes")
 	a := g.postJSON("/auth/api/token/", wonderland)
 	require.Equal(t, http.StatusOK, a.status, a.body)
 	assert.Contains(t, strings.Join(a.header.Values("Set-Cookie"), "\n"), "; Path=/auth/api/token/;")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -38,6 +39,7 @@ type attempt struct {
 // enter counts an attempt before the password is looked at, so that many at once
 // can't slip by. It refuses one that is over the bound.
 func (g *guard) enter(ctx context.Context, user, address string) (attempt, error) {
+	user = strings.ToLower(user) // an application that is asked may not tell capitals apart
 	a := attempt{place: rateKey("place", user, address)}
 	byUser := rateKey("user", user)
 	switch _, err := g.store.Get(ctx, a.place); {

@@ -41,6 +41,7 @@ func TestWrongPasswordsAreBounded(t *testing.T) {
 	for range 5 {
 		require.Equal(t, http.StatusUnauthorized, i.login("192.0.2.1", "alice", "wrong").Code)
 	}
+	assert.Equal(t, http.StatusTooManyRequests, i.login("192.0.2.9", "ALICE", "wrong").Code, "in another spelling")
 	w := i.login("192.0.2.1", "alice", "wonderland")
 	require.Equal(t, http.StatusTooManyRequests, w.Code, "the right one too, or it would be told")
 	assert.Equal(t, "60", w.Header().Get("Retry-After"))
