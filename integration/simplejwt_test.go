@@ -171,16 +171,21 @@ func TestRealSimpleJWTAcceptsOurTokens(t *testing.T) {
 			g := newGateway(t)
 			g.write("key", c.key)
 			g.serve("edge_auth {\n signing_key $DIR/key\n}", `http://127.0.0.1:$PORT {
+	edge_auth_issuer
 	edge_auth {
 		jwt
 	}
 	respond {http.auth.user.id}
 }`)
-			g.edgeAuth("correct horse\n", "user", "add", "alice")
-			ours := "Authorization: Bearer " + g.edgeAuth("", "jwt", "create", "alice")
-			a := g.get("/", ours)
+			g.edgeAuth("wonderland\n", "user", "add", "alice")
+			made := "Authorization: Bearer " + g.edgeAuth("", "jwt", "create", "alice")
+			a := g.get("/", made)
 			require.Equal(t, http.StatusOK, a.status, a.body)
 			assert.Equal(t, "alice", a.body)
+			pair := pairOf(t, g.postJSON("/api/token/", wonderland))
+			status, body := fetch(t, django+"/me/", made)
+			assert.Equal(t, http.StatusOK, status, body)
+			ours := "Authorization: Bearer " + pair["access"]
 			for path, want := range map[string]string{"/me/": `{"id":"1","name":"alice"}`, "/me-from-token/": `{"id":"alice","name":""}`} {
 				status, body := fetch(t, django+path, ours)
 				assert.Equal(t, http.StatusOK, status, body)
@@ -188,6 +193,14 @@ func TestRealSimpleJWTAcceptsOurTokens(t *testing.T) {
 				status, _ = fetch(t, django+path, ours[:len(ours)-4]+"AAAA")
 				assert.Equal(t, http.StatusUnauthorized, status, "the baseline: it does check")
 			}
+			if c.settings["SIGNING_KEY"] == nil {
+				return // that Django signs nothing
+			}
+			theirs := obtain(t, django+"/api/token/")
+			second := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+theirs["refresh"]+`"}`))
+			status, body = fetch(t, django+"/me/", "Authorization: Bearer "+second["access"])
+			assert.Equal(t, http.StatusOK, status, body)
+			assert.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+second["access"]).status, "a login at Django goes on here")
 		})
 	}
 }

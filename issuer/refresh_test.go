@@ -269,6 +269,11 @@ func TestLoginsOfOtherIssuersLiveOnWithTheSameKey(t *testing.T) {
 	refuses(t, i, theirs(`{"exp":EXP,"iat":IAT,"jti":"b7a3","user_id":1}`), "Token has no type")
 	refuses(t, i, theirs(`{"token_type":"refresh","iat":IAT,"jti":"b7a3","user_id":1}`), "Token has no 'exp' claim")
 
+	carols := use(t, i, theirs(`{"token_type":"refresh","exp":EXP,"iat":IAT,"jti":"b7a6","user_id":3,"groups":["root"],"name":"Root","email":"root@example.com"}`))
+	for _, ours := range []string{"groups", "name", "email"} {
+		assert.NotContains(t, claimsOf(t, i, carols["access"]), ours, "what the store says, and nothing else")
+	}
+
 	// One that lives longer than ours is remembered as long.
 	i.JWT.RefreshLifetime = caddy.Duration(time.Minute * 10)
 	old = theirs(`{"token_type":"refresh","exp":EXP,"iat":IAT,"jti":"b7a5","user_id":1,"iss":"https://django.example"}`)

@@ -127,6 +127,8 @@ func TestOneCodeLetsOneIn(t *testing.T) {
 	for _, status := range codes {
 		if status == http.StatusOK {
 			in++
+		} else {
+			assert.Equal(t, http.StatusUnauthorized, status)
 		}
 	}
 	assert.Equal(t, 1, in, codes)
