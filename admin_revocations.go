@@ -13,8 +13,8 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-// How long a JWT is revoked whose end nobody knows: longer than any that is
-// accepted by default. And how long one may be at most.
+// How long a JWT is revoked whose end nobody knows: longer than any that we
+// sign (400d) or, of others, accept by default (366d). And how long one may be at most.
 const (
 	usualRevocation   = 400 * 24 * time.Hour
 	longestRevocation = 100 * 365 * 24 * time.Hour

@@ -97,7 +97,7 @@ const (
 // Credential is what a request carries to prove who sent it.
 type Credential struct {
 	In    Place
-	Name  string // of the header or cookie
+	Name  string // of the header, cookie or query parameter
 	Value Secret
 
 	// Foreign says that the credential belongs to the application behind us,

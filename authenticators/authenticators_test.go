@@ -149,3 +149,21 @@ func TestUnsafeRequestsOfOtherSitesAreForbidden(t *testing.T) {
 	require.Error(t, (&CSRF{TrustedOrigins: []string{"app.example.com"}}).Check())
 	require.Error(t, (&CSRF{Off: true, TrustedOrigins: []string{"https://a.b"}}).Check())
 }
+
+func TestQueryCredentialIsTakenEachTimeItIsFound(t *testing.T) {
+	t.Parallel()
+	names := []string{"token"}
+	ctx, rest, found := TakeFromQuery(t.Context(), "a=1&token=x&b", names)
+	require.True(t, found)
+	assert.Equal(t, "a=1&b", rest)
+	// A rewrite on the way may have put it back.
+	ctx, rest, found = TakeFromQuery(ctx, "token=x", names)
+	require.True(t, found)
+	assert.Empty(t, rest)
+	_, rest, found = TakeFromQuery(ctx, "a=1", names)
+	assert.False(t, found)
+	assert.Equal(t, "a=1", rest)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	_, err := FromQuery(r, "token")
+	require.ErrorIs(t, err, ErrTwoValues)
+}

@@ -35,6 +35,7 @@ func TakeFromQuery(ctx context.Context, query string, names []string) (_ context
 	before, _ := ctx.Value(queryKey{}).(url.Values)
 	maps.Copy(taken, before)
 	var kept []string
+	found := false
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		if name, wanted := among(key, names); wanted {
@@ -44,11 +45,12 @@ func TakeFromQuery(ctx context.Context, query string, names []string) (_ context
 				decoded = value
 			}
 			taken.Add(name, decoded)
+			found = true
 			continue
 		}
 		kept = append(kept, pair)
 	}
-	if len(taken) == len(before) {
+	if !found {
 		return ctx, query, false
 	}
 	return context.WithValue(ctx, queryKey{}, taken), strings.Join(kept, "&"), true

@@ -9,8 +9,9 @@ package integration
 //	J12                      the whole JSONTestSuite: identity
 //	J62                      the admin API asks for no token; credentials of one
 //	                         kind at routes of another: policy_test.go
-//	J63                      endpoints that take refresh tokens: none yet
-//	J77                      what a real SimpleJWT answers: django_test.go
+//	J63                      endpoints that take refresh tokens: issuer/refresh_test.go
+//	J77                      what a real SimpleJWT answers: simplejwt_test.go,
+//	                         authenticators/jwt/drf_test.go
 //	J80                      signature checks counted: authenticators/jwt
 
 import (

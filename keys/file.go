@@ -125,8 +125,8 @@ func (f *File) Keys() []*Key {
 		return f.keys
 	}
 	f.seen, f.read, f.failed = state, now, ""
-	if now := kept(f.keys, loaded.Keys); !slices.Equal(now, f.keys) {
-		f.keys = now
+	if fresh := kept(f.keys, loaded.Keys); !slices.Equal(fresh, f.keys) {
+		f.keys = fresh
 		f.warn(state, loaded)
 		f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	}

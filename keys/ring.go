@@ -22,7 +22,7 @@ type Ring struct {
 // held is what a ring holds at one time.
 type held struct {
 	signer *Signer
-	public []*Key
+	public []*Key // of all signers: secrets too, so never to be shown as they are
 }
 
 // ErrNoSigner says that the ring has not been filled yet.

@@ -19,8 +19,8 @@ type Set interface {
 	Find(ctx context.Context, kid, alg string) ([]*Key, error)
 
 	// Holds reports whether a key that Find has returned may still be used: what
-	// was verified with it counts no longer than that. It does no I/O that a
-	// request would wait for.
+	// was verified with it counts no longer than that. It never waits for the
+	// network; a set from a file may look at the file.
 	Holds(key *Key) bool
 }
 

@@ -24,8 +24,8 @@ type Signer struct {
 	ID string
 
 	alg     string
-	private any // crypto.Signer, or []byte of an HMAC secret
-	public  *Key
+	private any  // crypto.Signer, or []byte of an HMAC secret
+	public  *Key // checks what private signs: its public part, or the same secret
 }
 
 // NewSigner makes a signer of a private key: Ed25519, ECDSA or RSA.

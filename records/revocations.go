@@ -9,17 +9,17 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// The keys of revocations, which must outlive what they revoke.
+// The keys of revocations, which must outlive what they revoke: those of tokens
+// live as long as the token, those of users for good.
 const (
 	revokedJWTKey  = "revoked:jwt:"
 	revokedUserKey = "revoked:user:"
 )
 
-// revisions counts the revocations that this process has made.
 var revisions atomic.Uint64
 
-// Revisions counts the revocations that this process has made. What Revoked
-// said before the last of them need not be true any more.
+// Revisions counts the revocations that this process has made. What JWTRevoked
+// and LoginRevoked said before the last of them need not be true any more.
 func Revisions() uint64 { return revisions.Load() }
 
 // NameByID names a JWT by its issuer and jti (RFC 7519, section 4.1.7), which is

@@ -43,7 +43,7 @@ func (a *Authenticator) checkPlaces() error {
 		return fmt.Errorf("cookie '%s': a name such as access_token is needed", a.Cookie)
 	case url.QueryEscape(a.Query) != a.Query:
 		return fmt.Errorf("query '%s': a plain name such as access_token is needed", a.Query)
-	case a.CSRF != nil && a.Cookie == "":
+	case a.CSRF != nil && a.Cookie == "" && !a.checksOwn():
 		return errors.New("csrf is about tokens in a cookie; add 'cookie <name>', or leave it out")
 	}
 	return nil
@@ -131,8 +131,7 @@ func (a *Authenticator) checkAlgorithms() error {
 			return errors.New("algorithms of shared secrets (HS…) and of public keys in one authenticator; give each a 'jwt' of its own")
 		}
 	}
-	own := len(a.Keys) == 0 && a.JWKS == "" && len(a.Issuer) == 0 && a.Preset == ""
-	if isSecret(first) && len(a.Keys) == 0 && !own && (a.JWKS == "" || isURL(a.JWKS)) {
+	if isSecret(first) && len(a.Keys) == 0 && !a.checksOwn() && (a.JWKS == "" || isURL(a.JWKS)) {
 		return errNoSecret(first)
 	}
 	for _, c := range a.Keys {
@@ -143,6 +142,11 @@ func (a *Authenticator) checkAlgorithms() error {
 	return nil
 }
 
+// checksOwn reports whether the tokens are those that we sign ourselves.
+func (a *Authenticator) checksOwn() bool {
+	return len(a.Keys) == 0 && a.JWKS == "" && len(a.Issuer) == 0 && len(presets[a.Preset].issuers) == 0
+}
+
 func errNoSecret(alg string) error {
 	return fmt.Errorf("algorithm %s needs a secret, and only public keys are given: add 'key %s <secret>'", alg, alg)
 }
@@ -151,6 +155,9 @@ func errNoSecret(alg string) error {
 func (a *Authenticator) checkAddresses() error {
 	if slices.Contains(a.Audience, "") || slices.Contains(a.Issuer, "") {
 		return errors.New("an issuer or audience is empty; name one, or leave it out")
+	}
+	if strings.Contains(a.JWKS, "{") {
+		return fmt.Errorf("jwks '%s': a placeholder is not taken here; name a URL or a file", a.JWKS)
 	}
 	if isURL(a.JWKS) {
 		if err := keys.CheckURL(a.JWKS); err != nil {

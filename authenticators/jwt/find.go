@@ -25,8 +25,12 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 	case errors.Is(err, authenticators.ErrCharacters):
 		return c, a.rejection(invalid("%v", err))
 	default:
+		detail := "Authorization header must contain two space-delimited values" // SimpleJWT's words
+		if !strings.EqualFold(c.Name, defaultHeader) {
+			detail = c.Name + " must be sent once, with one token in it."
+		}
 		return c, &authenticators.RejectedError{
-			Code: authenticators.CodeBadHeader, Detail: "Authorization header must contain two space-delimited values",
+			Code: authenticators.CodeBadHeader, Detail: detail,
 			Challenge: a.challenge("invalid_request"), Cause: err,
 		}
 	}

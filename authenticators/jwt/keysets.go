@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,17 +43,20 @@ func (a *Authenticator) provisionKeys(host authenticators.Host, logger *zap.Logg
 	case len(a.issuers) > 0: // spellings of one
 		return a.remoteKeys(host, "", a.keysOf(a.issuers[0]))
 	default:
-		a.own = true
-		a.Cookie = cmp.Or(a.Cookie, OwnCookie)
-		ring := host.SigningKeys()
-		a.sets[""] = ring
-		known := ring.Algorithms() // nil: the key is made later, and is no secret
-		switch {
-		case len(a.algorithms) == 0 && known != nil:
-			a.fits = known
-		case a.bySecret() && !slices.ContainsFunc(known, isSecret):
-			return fmt.Errorf("jwt: %w", errNoSecret(a.fits[0]))
-		}
+		return a.useOwnKeys(host.SigningKeys())
+	}
+	return nil
+}
+
+// useOwnKeys checks tokens that we sign ourselves.
+func (a *Authenticator) useOwnKeys(ring *keys.Ring) error {
+	a.sets[""] = ring
+	known := ring.Algorithms() // nil: the key is made later, and is no secret
+	switch {
+	case len(a.algorithms) == 0 && known != nil:
+		a.fits = known
+	case a.bySecret() && !slices.ContainsFunc(known, isSecret):
+		return fmt.Errorf("jwt: %w", errNoSecret(a.fits[0]))
 	}
 	return nil
 }

@@ -16,11 +16,12 @@ import (
 const OwnCookie = "__Host-access_token"
 
 // Verifier checks our own tokens for what issues them, as strictly as an
-// Authenticator does; but what a token is for, and whose it is, its user
-// decides.
+// Authenticator does; but what a token is for, and whose it is, is left to
+// the caller.
 type Verifier struct{ a Authenticator }
 
-// NewVerifier checks with the keys of a set. now is the clock.
+// NewVerifier checks with the keys of a set. now is the clock, such
+// as time.Now.
 func NewVerifier(set keys.Set, now func() time.Time) *Verifier {
 	return &Verifier{Authenticator{sets: map[string]keys.Set{"": set}, maxSize: defaultMaxSize, now: now, Scheme: []string{defaultScheme}}}
 }

@@ -27,6 +27,9 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	}
 	a.typ = lowerTypes(a.Typ)
 	a.maxSize, _ = parseSize(a.MaxSize)
+	if a.own = a.checksOwn(); a.own {
+		a.Cookie = cmp.Or(a.Cookie, OwnCookie)
+	}
 	a.provisionPlaces()
 	if err := a.provisionClaims(); err != nil {
 		return fmt.Errorf("jwt: %w", err)
@@ -37,9 +40,6 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	}
 	if err := a.provisionKeys(host, ctx.Logger()); err != nil {
 		return err
-	}
-	if a.own {
-		a.typeClaim = "token_type"
 	}
 	a.maxLifetime = time.Duration(a.MaxLifetime)
 	if a.maxLifetime == 0 && !a.own {
@@ -76,6 +76,9 @@ func (a *Authenticator) provisionClaims() error {
 	}
 	a.fits = a.fitting()
 	a.typeClaim = claimNamed(a.TokenTypeClaim, a.preset.typeClaim)
+	if a.own {
+		a.typeClaim = "token_type"
+	}
 	a.idClaim = claimNamed(a.JTIClaim, a.preset.idClaim)
 	a.required, a.groups = nil, nil
 	for _, claim := range slices.Concat(a.RequireClaims, a.preset.require) {
