@@ -217,7 +217,7 @@ func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 			url := g.serveTLS("", `
 	edge_auth_issuer {
 		jwt
-		access_lifetime 1s
+		access_lifetime 3s
 		deliver DELIVERY
 	}
 	edge_auth
