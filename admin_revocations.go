@@ -1,15 +1,13 @@
 package edgeauth
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -57,55 +55,22 @@ func revokeJWT(app *App, r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// namesOfJWT gives the names that policies may know a JWT by, some of which take
-// its id from one of idClaims, and how long it has still to live. It is not
-// verified: to revoke a forged one does no harm.
+// namesOfJWT gives the names that a JWT is revoked by, and how long it has still
+// to live.
 func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.Duration, error) {
-	token = strings.TrimSpace(token)
-	input := token[:max(strings.LastIndexByte(token, '.'), 0)]
-	header, payload, _ := strings.Cut(input, ".")
-	if _, err := partOfJWT(header); err != nil {
-		return nil, 0, err
-	}
-	claims, err := partOfJWT(payload)
+	names, end, err := jwt.RevocationNames(strings.TrimSpace(token), idClaims)
 	if err != nil {
-		return nil, 0, err
-	}
-	names := []string{records.NameByInput(input)}
-	issuer, _ := claims["iss"].(string)
-	for _, name := range idClaims {
-		if id, _ := claims[name].(string); id != "" {
-			names = append(names, records.NameByID(issuer, id))
-		}
+		return nil, 0, badRequest("not a JWT that any policy would take: %v", err)
 	}
 	left := usualRevocation
-	if number, ok := claims["exp"].(json.Number); ok {
-		seconds, _ := number.Float64()
-		left = min(longestRevocation, time.Unix(int64(min(seconds, 1<<40)), 0).Sub(now)+clockSkew)
+	if !end.IsZero() {
+		left = min(longestRevocation, end.Sub(now))
 	}
 	if left <= 0 {
 		return nil, 0, badRequest("that JWT has expired already")
 	}
 	return names, left, nil
 }
-
-// partOfJWT reads the header or the claims of a JWT. One in another spelling is
-// no token that any policy would take, so to revoke it would revoke nothing.
-func partOfJWT(part string) (map[string]any, error) {
-	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
-		return nil, badRequest("not a JWT: three parts in base64url, joined by dots, are needed")
-	}
-	object, err := identity.ParseClaims(data)
-	if err != nil {
-		return nil, badRequest("header or claims of the JWT: %v", err)
-	}
-	return object, nil
-}
-
-// clockSkew is how much longer than its time a JWT may be accepted: the most
-// that a leeway may be, and what exp has of a fraction.
-const clockSkew = 5*time.Minute + time.Second
 
 // logOutUser ends all logins of a user so far: own sessions, and what was issued
 // before now wherever a policy says check_revoked or check_user. The user need

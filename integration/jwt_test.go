@@ -277,7 +277,7 @@ http://127.0.0.1:$PORT {
 		{"", []string{}, "no token on standard input"},
 		{"", []string{"abc"}, "not a JWT"},
 		{"", []string{"a.b.c"}, "not a JWT"},
-		{"", []string{"e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1}`)) + ".c"}, "expired already"},
+		{"", []string{"e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1}`)) + ".AAAA"}, "expired already"},
 		{"", []string{"--jti", "x", "--lifetime", "soon"}, "such as 8h"},
 		{"", []string{third, "--jti", "x"}, "either a jwt is needed, or a jti"},
 	} {

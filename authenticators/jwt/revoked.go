@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -20,6 +21,35 @@ func (a *Authenticator) nameOf(claims map[string]any, t parts) string {
 	}
 	issuer, _ := claims["iss"].(string)
 	return records.NameByID(issuer, id)
+}
+
+// RevocationNames gives the names that authenticators may know a token by, where
+// they take its id from one of idClaims, and when the last of them stops taking
+// it; the zero time if the token does not say. The signature is not checked: to
+// revoke a forgery does no harm. It fails for what none of them would take.
+func RevocationNames(token string, idClaims []string) (names []string, end time.Time, err error) {
+	t, err := split(token)
+	if err != nil {
+		return nil, end, err
+	}
+	if _, err := identity.ParseClaims(t.header); err != nil {
+		return nil, end, invalid("header: %v", err)
+	}
+	claims, err := identity.ParseClaims(t.claims)
+	if err != nil {
+		return nil, end, invalid("claims: %v", err)
+	}
+	names = []string{records.NameByInput(string(t.input))}
+	issuer, _ := claims["iss"].(string)
+	for _, name := range idClaims {
+		if id, _ := claims[name].(string); id != "" {
+			names = append(names, records.NameByID(issuer, id))
+		}
+	}
+	if expires, err := timeOf(claims, "exp"); err == nil && !expires.IsZero() {
+		end = expires.Add(maxLeeway + time.Second) // exp may have a fraction
+	}
+	return names, end, nil
 }
 
 // checkRevoked asks the store, unless it was asked lately, whether the token or

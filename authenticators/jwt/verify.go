@@ -88,37 +88,51 @@ func (a *Authenticator) holds(v *verdict) bool {
 }
 
 // verify returns an *invalidError for a token that is not valid; any other
-// error says that it could not find out. What decides cheaply goes first.
+// error says that it could not find out.
 func (a *Authenticator) verify(ctx context.Context, token string) (*verdict, error) {
-	t, err := split(token)
+	t, err := a.open(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	h, err := a.readHeader(t.header)
+	who, err := a.checkClaims(t.claims)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := identity.ParseClaims(t.claims)
-	if err != nil {
-		return nil, invalid("claims: %v", err)
-	}
-	issuer, err := a.issuerOf(claims)
-	if err != nil {
-		return nil, err
-	}
-	key, err := checkSignature(ctx, a.setOf(issuer), h, t)
-	if err != nil {
-		return nil, err
-	}
-	who, err := a.checkClaims(claims)
-	if err != nil {
-		return nil, err
-	}
-	v := &verdict{who: who, key: key, issuer: issuer, expires: who.Expires.Add(time.Duration(a.Leeway)), bytes: weigh(who, token)}
+	v := &verdict{who: who, key: t.key, issuer: t.issuer, expires: who.Expires.Add(time.Duration(a.Leeway)), bytes: weigh(who, token)}
 	if a.store != nil {
-		v.name = a.nameOf(claims, t)
+		v.name = a.nameOf(t.claims, t.parts)
 	}
 	return v, nil
+}
+
+// opened is a token whose signature holds; its claims are not checked yet.
+type opened struct {
+	parts  parts
+	claims map[string]any
+	issuer string
+	key    *keys.Key
+}
+
+// open checks a token from its form to its signature, with the errors of verify.
+// What decides cheaply goes first.
+func (a *Authenticator) open(ctx context.Context, token string) (opened, error) {
+	var t opened
+	var err error
+	if t.parts, err = split(token); err != nil {
+		return t, err
+	}
+	h, err := a.readHeader(t.parts.header)
+	if err != nil {
+		return t, err
+	}
+	if t.claims, err = identity.ParseClaims(t.parts.claims); err != nil {
+		return t, invalid("claims: %v", err)
+	}
+	if t.issuer, err = a.issuerOf(t.claims); err != nil {
+		return t, err
+	}
+	t.key, err = checkSignature(ctx, a.setOf(t.issuer), h, t.parts)
+	return t, err
 }
 
 // parts are those of a compact JWS (RFC 7515, section 7.1), decoded.
