@@ -21,7 +21,7 @@ func (a *App) Store() store.Store { return a.store }
 const foreignTimeout = 250 * time.Millisecond
 
 // Foreign reads the keys of others in the Redis at url, or in that of the store.
-func (a *App) Foreign(url string) (store.Reader, error) {
+func (a *App) Foreign(url string) (store.Foreign, error) {
 	from := a.store
 	if url != "" {
 		provider, err := redis.At(url, foreignTimeout)
@@ -37,7 +37,7 @@ func (a *App) Foreign(url string) (store.Reader, error) {
 		return nil, errors.New("the records of another application are read from Redis: " +
 			"add 'redis <url>' here, or 'store redis <url>' to the global options")
 	}
-	return &watchedReader{Reader: reader.Foreign(), outage: from.outage}, nil
+	return &watchedForeign{Foreign: reader.Foreign(), outage: from.outage}, nil
 }
 
 // SigningKeys are the keys that our own tokens are signed with.

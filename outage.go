@@ -77,13 +77,22 @@ func (w *watchedStore) Ping(ctx context.Context) error {
 	return w.outage.note(w.Handle.Ping(ctx))
 }
 
-// watchedReader is a reader whose outages are told.
-type watchedReader struct {
-	store.Reader
+// watchedForeign is another application's records, whose outages are told.
+type watchedForeign struct {
+	store.Foreign
 	outage *outage
 }
 
-func (w *watchedReader) Get(ctx context.Context, key string) (store.Record, error) {
-	record, err := w.Reader.Get(ctx, key)
+func (w *watchedForeign) Get(ctx context.Context, key string) (store.Record, error) {
+	record, err := w.Foreign.Get(ctx, key)
 	return record, w.outage.note(err)
+}
+
+func (w *watchedForeign) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
+	fields, ttl, err := w.Foreign.Fields(ctx, key, names...)
+	return fields, ttl, w.outage.note(err)
+}
+
+func (w *watchedForeign) Extend(ctx context.Context, key string, ttl time.Duration) error {
+	return w.outage.note(w.Foreign.Extend(ctx, key, ttl))
 }

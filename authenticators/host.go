@@ -19,7 +19,7 @@ type Host interface {
 
 	// Foreign reads the keys of others in Redis: at url, or, where url is empty,
 	// in the Redis that is also our store. It fails if there is no such Redis.
-	Foreign(url string) (store.Reader, error)
+	Foreign(url string) (store.Foreign, error)
 
 	// SigningKeys are the keys that we sign with: what our own tokens are
 	// checked against.

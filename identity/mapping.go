@@ -28,6 +28,10 @@ func (c ClaimPath) Check() error {
 // Mapping turns what a credential says into an identity. Make it with
 // NewMapping.
 type Mapping struct {
+	// Negative says that a user id may be a negative number: some databases have
+	// such keys.
+	Negative bool
+
 	user   Path
 	fields map[string]Path
 	prefix string
@@ -64,8 +68,8 @@ func (m *Mapping) Identify(claims map[string]any) (*Identity, error) {
 		return nil, fmt.Errorf("%w at '%s'", ErrNoUser, strings.Join(m.user, "."))
 	}
 	id, ok := Text(value)
-	if _, text := value.(string); !ok || id == "" || !text && id[0] == '-' || !ValidID(m.prefix+id) {
-		return nil, fmt.Errorf("%w at '%s': not a text or a whole number from 0 on that can be one", ErrNoUser, strings.Join(m.user, "."))
+	if _, text := value.(string); !ok || id == "" || !text && !m.Negative && id[0] == '-' || !ValidID(m.prefix+id) {
+		return nil, fmt.Errorf("%w at '%s': not a text or a whole number that can be one", ErrNoUser, strings.Join(m.user, "."))
 	}
 	who := &Identity{ID: m.prefix + id, Claims: claims}
 	m.fill(who, claims)

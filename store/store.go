@@ -123,8 +123,22 @@ type Provider interface {
 	New() (Handle, error)
 }
 
+// Foreign is what another application keeps, under keys as they stand. It is only
+// read, but for Extend.
+type Foreign interface {
+	Reader
+
+	// Fields returns those of the named fields that a hash has, and how long it has
+	// still to live; zero: for good. It fails as Get does.
+	Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error)
+
+	// Extend lets a key live for at least ttl from now on. It never shortens a life,
+	// gives an end to one that has none, or brings a key back.
+	Extend(ctx context.Context, key string, ttl time.Duration) error
+}
+
 // ForeignReader is a Handle that can also read what others keep in the same
-// place, under keys as they stand.
+// place.
 type ForeignReader interface {
-	Foreign() Reader
+	Foreign() Foreign
 }

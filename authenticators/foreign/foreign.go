@@ -41,6 +41,19 @@ func ParsePattern(text string, placeholders ...string) (Pattern, error) {
 	return found, nil
 }
 
+// Bare is the pattern of nothing but a credential. It is for credentials of which
+// so few fit that no other key of the database can look like one.
+func Bare(placeholder string) Pattern { return Pattern{Placeholder: placeholder} }
+
+// Credential returns what stands in key where the pattern has its placeholder.
+func (p Pattern) Credential(key string) (string, bool) {
+	inner, ok := strings.CutPrefix(key, p.before)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(inner, p.after)
+}
+
 // Key is the key for a credential.
 func (p Pattern) Key(credential string) string { return p.before + credential + p.after }
 

@@ -7,14 +7,18 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
-var options = []string{"claim", "cookie", "csrf", "decode", "id_prefix", "key", "redis", "touch", "user"}
+var options = []string{
+	"claim", "cookie", "csrf", "decode", "id_prefix", "key", "redis", "secret", "signature", "touch", "user",
+}
 
 // UnmarshalCaddyfile reads:
 //
 //	session [<preset>] {
 //		cookie <name>
 //		key <pattern>
-//		decode json | pickle
+//		secret <secret…>
+//		signature <preset>
+//		decode <format>
 //		user <path>
 //		claim <name> <path>
 //		touch <duration>
@@ -63,7 +67,9 @@ func (a *Authenticator) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "csrf":
 		return authenticators.UnmarshalCSRF(d, &a.CSRF)
 	case "secret":
-		return d.Err("session: neither our own sessions nor the presets of this release sign their cookies; remove 'secret'")
+		return words.Many(d, &a.Secrets)
+	case "signature":
+		return words.One(d, &a.Signature)
 	}
 	return words.Wrap(d, words.Unknown("session option", d.Val(), options))
 }

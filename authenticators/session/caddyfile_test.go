@@ -46,17 +46,23 @@ func TestCaddyfileMistakesAreToldAtLoad(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, text, want string }{
 		{"unknown preset", "session djago", "unknown session preset 'djago'; did you mean 'django'?"},
-		{"unknown preset, nothing near", "session express", "custom, django"},
+		{"unknown preset, nothing near", "session perl", "custom, django, django-signed, express"},
 		{"two presets", "session django custom", "wrong argument count"},
 		{"unknown option", "session {\n coookie a\n}", "did you mean 'cookie'?"},
 		{"option twice", "session {\n cookie a\n cookie b\n}", "cookie stands twice"},
 		{"csrf twice", "session {\n csrf off\n csrf off\n}", "stands twice"},
 		{"no value", "session {\n cookie\n}", "wrong argument count"},
 		{"two values", "session {\n cookie a b\n}", "wrong argument count"},
-		{"secret", "session django {\n secret x\n}", "remove 'secret'"},
+		{"secret", "session php {\n secret x\n}", "remove 'secret'"},
+		{"no secret", "session express", "'secret' is needed"},
+		{"empty secret", "session express {\n secret \"\"\n}", "an empty secret"},
+		{"signature of a preset", "session php {\n signature express\n secret x\n}", "is for 'session custom'"},
+		{"unknown signature", "session custom {\n cookie a\n signature expres\n}", "did you mean 'express'?"},
+		{"decode of hashes", "session spring {\n decode json\n}", "remove 'decode'"},
+		{"secret of our own", "session {\n secret a\n}", "for the sessions of an application"},
 		{"touch of nothing", "session {\n touch soon\n}", "a duration such as"},
 		{"touch too short", "session {\n touch 1m\n}", "at least 2m"},
-		{"touch of others' sessions", "session django {\n touch 1h\n}", "only read"},
+		{"touch too short of others' sessions", "session django {\n touch 1m\n}", "at least 2m"},
 		{"key of our own", "session {\n key a:{id}\n}", "for the sessions of an application"},
 		{"decode of our own", "session {\n decode json\n}", "for the sessions of an application"},
 		{"user of our own", "session {\n user a\n}", "for the sessions of an application"},
@@ -90,7 +96,7 @@ func TestCaddyfileMistakesAreToldAtLoad(t *testing.T) {
 func TestJSONMistakesAreToldAtLoad(t *testing.T) {
 	t.Parallel()
 	for _, a := range []*Authenticator{
-		{Preset: "djago"}, {Key: "a:{id}"}, {Preset: "django", Touch: caddy.Duration(time.Hour)}, {Preset: "custom"}, {Cookie: "a b"},
+		{Preset: "djago"}, {Key: "a:{id}"}, {Preset: "django", Touch: caddy.Duration(time.Second)}, {Preset: "custom"}, {Cookie: "a b"},
 	} {
 		require.Error(t, a.Validate())
 		assert.Error(t, a.check())

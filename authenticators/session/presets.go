@@ -1,55 +1,130 @@
 package session
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators/foreign"
-	"github.com/edgeauth/caddy-edgeauth/identity"
-	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/session/seal"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/session/wire"
 )
 
 // preset is a framework's conventions.
 type preset struct {
-	cookie, key, user string
+	cookie, key string
 
-	// id takes the session id out of a cookie's value; false: there is none that
-	// could be one.
-	id func(value string) (string, bool)
+	// users are where the user id may stand. They exclude each other: the first
+	// that leads to an id counts.
+	users []string
 
-	// decode reads a session.
-	decode func(value []byte) (map[string]any, error)
+	value  cookieValue
+	id     idForm
+	sealed sealing
 
-	// loggedIn reports whether a session is that of somebody who logged in.
-	loggedIn func(session map[string]any) bool
+	// bare says that a key may be nothing but the id. Only what looks like an id of
+	// the framework goes into it.
+	bare bool
+
+	// wholeKey says that the cookie holds the key, and not an id alone.
+	wholeKey bool
+
+	// decode is for sessions that are one value. The secrets are for those that are
+	// sealed, too.
+	decode format
+
+	// fields, where it is set, says that a session is a Redis hash: of each field.
+	fields wire.Decoder
+
+	// reach takes what the application keeps out of the session, and returns nil
+	// for one that has ended or is nobody's. Default: all of it.
+	reach func(session map[string]any, now time.Time) map[string]any
 }
 
-// django is the layout of django.contrib.sessions.backends.cache, on Django's
-// own Redis cache or on django-redis, with the default prefix and version.
-var django = preset{
-	cookie:   "sessionid",
-	key:      ":1:django.contrib.sessions.cache{id}",
-	user:     "_auth_user_id",
-	id:       djangoID,
-	decode:   decodeAny,
-	loggedIn: djangoLoggedIn,
+// cookieValue says how a framework reads a cookie's value.
+type cookieValue struct {
+	quoted  bool // a pair of quotes around it is taken off
+	escaped bool // %XX is undone
 }
 
-var custom = preset{
-	id:       func(value string) (string, bool) { return value, foreign.Fit(value) == nil },
-	loggedIn: func(map[string]any) bool { return true },
+// sealing is how a cookie carries a signature.
+type sealing struct {
+	open    seal.Signature
+	beside  string // what is added to the cookie's name for the one with the signature
+	secrets demand
 }
 
-var presets = map[string]preset{"django": django, "custom": custom}
+// demand says whether a preset has secrets.
+type demand int
+
+const (
+	noSecrets demand = iota
+	maySecrets
+	mustSecrets
+)
+
+// idForm checks an id, and says how it stands in the key. Anything else in a key
+// could name another application's record.
+type idForm struct {
+	form  *regexp.Regexp // nil: what foreign.Fit lets through
+	inKey func(id string) string
+}
+
+func (f idForm) key(id string) (string, bool) {
+	if f.form == nil && foreign.Fit(id) != nil || f.form != nil && !f.form.MatchString(id) {
+		return "", false
+	}
+	if f.inKey != nil {
+		id = f.inKey(id)
+	}
+	return id, true
+}
+
+// format makes the reader of a session.
+type format func(secrets []string, now seal.Clock) wire.Decoder
+
+func plainly(decode wire.Decoder) format {
+	return func([]string, seal.Clock) wire.Decoder { return decode }
+}
+
+// clocked is a format whose sessions end by their own clock.
+func clocked(decode func(now func() time.Time) wire.Decoder) format {
+	return func(_ []string, now seal.Clock) wire.Decoder { return decode(now) }
+}
+
+// The presets, by what docs/sessions.md says of each.
+var presets = map[string]preset{
+	"django":        django,
+	"django-signed": djangoSigned,
+	"express":       express,
+	"koa":           koa,
+	"koa-session":   koaSession,
+	"fastify":       fastify,
+	"hapi":          hapi,
+	"php":           php,
+	"symfony":       symfony,
+	"laravel":       laravel,
+	"rails":         rails,
+	"rack":          rack,
+	"sinatra":       rack,
+	"flask":         flask,
+	"aiohttp":       aiohttp,
+	"scs":           scs,
+	"gorilla":       gorilla,
+	"fiber":         fiber,
+	"spring":        spring,
+	customPreset:    {},
+}
+
+// customPreset is described by its options alone.
+const customPreset = "custom"
 
 // presetNames lists the presets, sorted.
-func presetNames() []string {
-	names := make([]string, 0, len(presets))
-	for name := range presets {
+func presetNames() []string { return namesOf(presets) }
+
+func namesOf[T any](m map[string]T) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
 		names = append(names, name)
 	}
 	slices.Sort(names)
@@ -57,49 +132,25 @@ func presetNames() []string {
 }
 
 // decoders by their names in the config.
-var decoders = map[string]func([]byte) (map[string]any, error){"json": identity.ParseClaims, "pickle": decodePickle}
-
-// completed is the preset with the config's own options in place of its
-// defaults.
-func (a *Authenticator) completed() (preset, error) {
-	p, ok := presets[a.Preset]
-	if !ok {
-		return p, fmt.Errorf("session: %w", words.Unknown("session preset", a.Preset, presetNames()))
-	}
-	p.cookie = cmp.Or(a.Cookie, p.cookie)
-	p.key = cmp.Or(a.Key, p.key)
-	p.user = cmp.Or(a.User, p.user)
-	if a.Decode != "" {
-		if p.decode, ok = decoders[a.Decode]; !ok {
-			return p, fmt.Errorf("session: %w", words.Unknown("format", a.Decode, []string{"json", "pickle"}))
-		}
-	}
-	if p.cookie == "" || p.key == "" || p.user == "" || p.decode == nil {
-		return p, errors.New("session custom: cookie, key, decode and user are all needed")
-	}
-	return p, nil
+var decoders = map[string]format{
+	"json":          plainly(wire.JSON),
+	"pickle":        plainly(wire.Pickle),
+	"msgpack":       plainly(wire.Msgpack),
+	"php":           plainly(wire.PHP),
+	"php_text":      plainly(wire.PHPText),
+	"php_binary":    plainly(wire.PHPBinary),
+	"php_serialize": plainly(wire.PHPSerialize),
+	"igbinary":      plainly(wire.Igbinary),
+	"marshal":       plainly(wire.Marshal),
+	"gob":           plainly(wire.Gob),
+	"django":        plainly(wire.Python),
+	"flask":         plainly(wire.Python),
+	"rails":         clocked(wire.Rack),
+	"symfony":       plainly(wire.Symfony),
 }
 
-// djangoIDs are those that Django makes. Anything else in a key could name
-// another application's record.
-var djangoIDs = regexp.MustCompile(`^[a-z0-9]{32}$`)
-
-// djangoID takes one pair of quotes off, as Django does.
-func djangoID(value string) (string, bool) {
-	if inner, ok := strings.CutPrefix(value, `"`); ok && strings.HasSuffix(inner, `"`) {
-		value = strings.TrimSuffix(inner, `"`)
-	}
-	return value, djangoIDs.MatchString(value)
-}
-
-// djangoLoggedIn demands what Django demands (django.contrib.auth.get_user):
-// the user's key, the backend that logged in, and the hash that ends a session
-// when the password changes.
-func djangoLoggedIn(session map[string]any) bool {
-	for _, name := range []string{"_auth_user_id", "_auth_user_backend", "_auth_user_hash"} {
-		if text, ok := session[name].(string); !ok || text == "" {
-			return false
-		}
-	}
-	return true
+// signatures are the presets whose way to sign a cookie a custom one may take.
+var signatures = map[string]preset{
+	"express": express, "fastify": fastify, "koa": koa, "flask": flask,
+	"hapi": hapi, "laravel": laravel, "gorilla": gorilla, "rails": rails,
 }

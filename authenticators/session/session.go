@@ -13,12 +13,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/authenticators/foreign"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -30,8 +28,11 @@ func init() {
 
 // Authenticator checks session cookies.
 type Authenticator struct {
-	// Preset names the framework whose sessions these are: django, or custom for
-	// one that is described by the options below. Default: sessions of our own.
+	// Preset names the framework whose sessions these are: aiohttp, django,
+	// django-signed, express, fastify, fiber, flask, gorilla, hapi, koa,
+	// koa-session, laravel, php, rack, rails, scs, sinatra, spring or symfony; or
+	// custom for one that is described by the options below. Default: sessions of
+	// our own.
 	Preset string `json:"preset,omitempty"`
 
 	// Cookie is the name of the session cookie. Default: that of the preset, and
@@ -42,8 +43,20 @@ type Authenticator struct {
 	// that of the preset.
 	Key string `json:"key,omitempty"`
 
-	// Decode is the format of the value: json or pickle. Default: that of the
-	// preset; django's tells its formats apart by their bytes.
+	// Secrets are what the application signs or encrypts its cookies with, the
+	// newest first; any of them will do. Placeholders are replaced, such as
+	// {env.SECRET_KEY} and {file./run/secrets/key}.
+	Secrets []string `json:"secrets,omitempty"`
+
+	// Signature is the preset whose way to sign a cookie a custom one follows:
+	// express, fastify, flask, gorilla, hapi, koa, laravel or rails. Default: it is
+	// not signed.
+	Signature string `json:"signature,omitempty"`
+
+	// Decode is the format of the value: json, pickle, msgpack, gob, marshal, php
+	// (any of PHP's), php_text, php_binary, php_serialize, igbinary, or that of a
+	// preset: django, flask, rails or symfony. Default: that of the preset, which
+	// tells its formats apart by their bytes.
 	Decode string `json:"decode,omitempty"`
 
 	// User is the path of the user id in the session. Default: that of the preset.
@@ -52,9 +65,10 @@ type Authenticator struct {
 	// Claims are what else to take from the session.
 	Claims []identity.ClaimPath `json:"claims,omitempty"`
 
-	// Touch is the idle lifetime of our own sessions: a session that is used
-	// lives on for that long, up to its absolute end. It is written at most once
-	// a minute a session. Default: use extends nothing.
+	// Touch is the idle lifetime: a session that is used lives on for that long. It
+	// is written at most once a minute a session. Our own live up to their absolute
+	// end; those of an application are never cut short. Default: use extends
+	// nothing.
 	Touch caddy.Duration `json:"touch,omitempty"`
 
 	// CSRF is how unsafe requests are checked. Default: on for our own sessions,
@@ -68,11 +82,8 @@ type Authenticator struct {
 	// IDPrefix is put before each user id, to keep ids of several sources apart.
 	IDPrefix string `json:"id_prefix,omitempty"`
 
-	preset      preset
-	store       store.Store  // of our own sessions
-	foreign     store.Reader // of an application's
-	pattern     foreign.Pattern
-	mapping     *identity.Mapping
+	store       store.Store // of our own sessions
+	app         *application
 	checkOrigin func(*http.Request) error
 	logger      *zap.Logger
 	now         func() time.Time
@@ -98,7 +109,10 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	a.logger, a.now = ctx.Logger(), time.Now
+	a.logger = ctx.Logger()
+	if a.now == nil {
+		a.now = time.Now
+	}
 	host := authenticators.HostOf(ctx)
 	if a.own() {
 		a.store = host.Store()
@@ -109,22 +123,17 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 		a.checkOrigin, err = a.CSRF.OriginCheck()
 		return err
 	}
-	a.preset, _ = a.completed()
-	a.Cookie = a.preset.cookie
 	var err error
 	if a.CSRF != nil {
 		if a.checkOrigin, err = a.CSRF.OriginCheck(); err != nil {
 			return err
 		}
 	}
-	if a.pattern, err = foreign.ParsePattern(a.preset.key, "id"); err != nil {
+	if a.app, err = a.application(host); err != nil {
 		return err
 	}
-	if a.mapping, err = identity.NewMapping(a.preset.user, a.Claims, a.IDPrefix); err != nil {
-		return err
-	}
-	a.foreign, err = host.Foreign(a.Redis)
-	return err
+	a.Cookie = a.app.cookie
+	return nil
 }
 
 // own reports whether these are sessions of our own.
@@ -143,27 +152,16 @@ func (a *Authenticator) check() error {
 	case !identity.ValidID(a.IDPrefix + "1"):
 		return fmt.Errorf("session: id_prefix '%s': no user id could begin so; a text such as app- is needed", a.IDPrefix)
 	}
-	if a.own() {
-		switch {
-		case a.Key != "", a.Decode != "", a.User != "", len(a.Claims) > 0, a.Redis != "":
-			return errors.New("session: key, decode, user, claim and redis are for the sessions of an application; name its preset, or 'session custom'")
-		case a.Touch != 0 && time.Duration(a.Touch) < minTouch:
-			return fmt.Errorf("session: touch of %v; at least %v would do, since a session is touched once a minute at most", time.Duration(a.Touch), minTouch)
-		}
-		return nil
+	if a.Touch != 0 && time.Duration(a.Touch) < minTouch {
+		return fmt.Errorf("session: touch of %v; at least %v would do, since a session is touched once a minute at most", time.Duration(a.Touch), minTouch)
 	}
-	if a.Touch != 0 {
-		return errors.New("session: 'touch' is for our own sessions; those of an application are only read")
+	if !a.own() {
+		return a.checkApplication()
 	}
-	p, err := a.completed()
-	if err != nil {
-		return err
+	if a.Key != "" || a.Decode != "" || a.User != "" || len(a.Claims) > 0 || a.Redis != "" || len(a.Secrets) > 0 || a.Signature != "" {
+		return errors.New("session: key, secret, signature, decode, user, claim and redis are for the sessions of an application; name its preset, or 'session custom'")
 	}
-	if _, err := foreign.ParsePattern(p.key, "id"); err != nil {
-		return fmt.Errorf("session: %w", err)
-	}
-	_, err = identity.NewMapping(p.user, a.Claims, a.IDPrefix)
-	return err
+	return nil
 }
 
 // Find reads the cookie. What can't be a session id counts as none, and costs
@@ -171,21 +169,16 @@ func (a *Authenticator) check() error {
 func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error) {
 	value, err := authenticators.FromCookie(r, a.Cookie)
 	c := authenticators.Credential{In: authenticators.InCookie, Name: a.Cookie, Foreign: !a.own()}
-	if err != nil {
+	switch {
+	case err != nil:
 		return c, err
-	}
-	c.Value = value
-	if a.own() {
-		if !records.ValidSessionID(value.Reveal()) {
-			return c, authenticators.ErrNoCredential
-		}
-		return c, nil
-	}
-	id, ok := a.preset.id(value.Reveal())
-	if !ok {
+	case !a.own():
+		c.Value, err = a.app.find(r, value)
+		return c, err
+	case !records.ValidSessionID(value.Reveal()):
 		return c, authenticators.ErrNoCredential
 	}
-	c.Value = authenticators.Secret(id)
+	c.Value = value
 	return c, nil
 }
 
@@ -194,77 +187,7 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 	if a.own() {
 		return a.verifyOwn(ctx, c.Value)
 	}
-	return a.verifyForeign(ctx, c.Value)
-}
-
-func (a *Authenticator) verifyOwn(ctx context.Context, id authenticators.Secret) (*identity.Identity, error) {
-	session, err := records.FindSession(ctx, a.store, id.Reveal())
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, authenticators.ErrNoCredential
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking session up: %w", err)
-	}
-	who := &identity.Identity{
-		ID: a.IDPrefix + session.User, Name: session.Name, Email: session.Email, Groups: session.Groups, Scopes: session.Scopes,
-		Method: "session", Expires: session.Expires, AuthTime: session.AuthTime,
-	}
-	if !identity.ValidID(who.ID) {
-		return nil, undecodable(identity.ErrNoUser)
-	}
-	if len(session.Methods) > 0 {
-		methods := make([]any, len(session.Methods))
-		for i, method := range session.Methods {
-			methods[i] = method
-		}
-		who.Claims = map[string]any{"amr": methods}
-	}
-	a.touch(ctx, id, session)
-	return who, nil
-}
-
-// touch lets a session live on. If it can't, the request goes on all the same:
-// the session has been read, and is good.
-func (a *Authenticator) touch(ctx context.Context, id authenticators.Secret, session records.Session) {
-	idle := time.Duration(a.Touch)
-	wanted := min(idle, session.Expires.Sub(a.now()))
-	// The first use cuts a life down to the idle time; a second more is rounding.
-	if idle == 0 || session.Remaining > wanted-time.Minute && session.Remaining <= wanted+time.Second {
-		return
-	}
-	if err := records.TouchSession(ctx, a.store, id.Reveal(), idle); err != nil {
-		if c := a.logger.Check(zapcore.DebugLevel, "session not touched"); c != nil {
-			c.Write(zap.String("session", session.ID), zap.Error(err))
-		}
-	}
-}
-
-func (a *Authenticator) verifyForeign(ctx context.Context, id authenticators.Secret) (*identity.Identity, error) {
-	record, err := a.foreign.Get(ctx, a.pattern.Key(id.Reveal()))
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, authenticators.ErrNoCredential
-	case errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType):
-		return nil, undecodable(err)
-	case err != nil:
-		return nil, fmt.Errorf("looking session up: %w", err)
-	}
-	session, err := a.preset.decode(record.Value)
-	if err != nil {
-		return nil, undecodable(err)
-	}
-	if !a.preset.loggedIn(session) {
-		return nil, authenticators.ErrNoCredential // an anonymous visitor's session
-	}
-	who, err := a.mapping.Identify(session)
-	if err != nil {
-		return nil, authenticators.ErrNoCredential
-	}
-	who.Method = "session"
-	if record.TTL > 0 {
-		who.Expires = a.now().Add(record.TTL)
-	}
-	return who, nil
+	return a.app.verify(ctx, c.Value)
 }
 
 func undecodable(cause error) error {

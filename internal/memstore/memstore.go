@@ -25,8 +25,9 @@ type Store struct {
 	// Reads counts the calls of Get.
 	Reads int
 
-	mu      sync.Mutex // guards Reads and records
+	mu      sync.Mutex // guards Reads, records and hashes
 	records map[string]record
+	hashes  map[string]map[string][]byte
 }
 
 type record struct {
@@ -74,6 +75,52 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 		found.TTL = r.expires.Sub(s.Now())
 	}
 	return found, nil
+}
+
+// PutFields makes a hash.
+func (s *Store) PutFields(key string, fields map[string][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hashes == nil {
+		s.hashes = make(map[string]map[string][]byte)
+	}
+	s.hashes[key] = fields
+}
+
+// Fields returns fields of a hash.
+func (s *Store) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unlock()
+	s.Reads++
+	fields, ok := s.hashes[key]
+	if !ok {
+		return nil, 0, store.ErrNotFound
+	}
+	found := make(map[string][]byte)
+	for _, name := range names {
+		if value, ok := fields[name]; ok {
+			found[name] = value
+		}
+	}
+	return found, 0, nil
+}
+
+// Extend lets a record live for at least ttl.
+func (s *Store) Extend(ctx context.Context, key string, ttl time.Duration) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, ok := s.live(key)
+	if end := s.Now().Add(ttl); ok && !r.expires.IsZero() && r.expires.Before(end) {
+		r.expires = end
+		s.records[key] = r
+	}
+	return nil
 }
 
 // Put writes a record.

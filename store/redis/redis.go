@@ -200,13 +200,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Foreign reads keys as they stand, without our prefix.
-func (s *Store) Foreign() store.Reader { return foreign{s} }
-
-type foreign struct{ *Store }
-
-func (f foreign) Get(ctx context.Context, key string) (store.Record, error) { return f.get(ctx, key) }
-
 // Destruct closes the connections, if there are any.
 func (s *Store) Destruct() error {
 	s.mu.Lock()

@@ -1,4 +1,4 @@
-package session
+package wire
 
 import (
 	"bytes"
@@ -51,7 +51,7 @@ func TestPickleOfEachProtocolIsRead(t *testing.T) {
 	for _, c := range readGolden(t).Protocols {
 		t.Run(fmt.Sprint("protocol ", c.Protocol), func(t *testing.T) {
 			t.Parallel()
-			session, err := decodePickle(c.Value)
+			session, err := Pickle(c.Value)
 			require.NoError(t, err)
 			got, err := json.Marshal(session)
 			require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestUserIsFoundBesideObjectsOfAllKinds(t *testing.T) {
 	for _, c := range readGolden(t).Nasty {
 		t.Run(fmt.Sprint("protocol ", c.Protocol), func(t *testing.T) {
 			t.Parallel()
-			session, err := decodePickle(c.Value)
+			session, err := Pickle(c.Value)
 			require.NoError(t, err)
 			for name, want := range c.MustFind {
 				assert.Equal(t, want, session[name], name)
@@ -157,9 +157,9 @@ func TestNothingInAPickleIsEverRun(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			session, err := decodePickle(beside(c.value))
+			session, err := Pickle(beside(c.value))
 			require.NoError(t, err)
-			assert.Equal(t, map[string]any{"owner": "42", "evil": opaque{}}, session)
+			assert.Equal(t, map[string]any{"owner": "42", "evil": Opaque{}}, session)
 		})
 	}
 }
@@ -277,9 +277,9 @@ func TestPickleNestsToItsLimitOnly(t *testing.T) {
 	nested := func(depth int) []byte {
 		return []byte("N" + strings.Repeat("\x85", depth) + ".")
 	}
-	_, err := unpickle(nested(maxPickleDepth))
+	_, err := unpickle(nested(maxDepth))
 	require.NoError(t, err)
-	_, err = unpickle(nested(maxPickleDepth + 1))
+	_, err = unpickle(nested(maxDepth + 1))
 	assert.Error(t, err)
 }
 
@@ -317,11 +317,11 @@ func FuzzPickle(f *testing.F) {
 // checkPlain fails on whatever the reader promises never to return.
 func checkPlain(t *testing.T, value any, depth int) {
 	t.Helper()
-	if depth > maxPickleDepth {
+	if depth > maxDepth {
 		t.Fatal("nests too deep")
 	}
 	switch v := value.(type) {
-	case nil, bool, int64, float64, json.Number, string, []byte, opaque:
+	case nil, bool, int64, float64, json.Number, string, []byte, Opaque:
 	case []any:
 		for _, item := range v {
 			checkPlain(t, item, depth+1)
@@ -343,7 +343,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(c.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decodeAny(c.Value); err != nil {
+				if _, err := Python(c.Value); err != nil {
 					b.Fatal(err)
 				}
 			}

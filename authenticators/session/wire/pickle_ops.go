@@ -1,4 +1,4 @@
-package session
+package wire
 
 import (
 	"errors"
@@ -162,7 +162,7 @@ func (u *unpickler) add(items []any) error {
 	case *pickledList:
 		to.items = append(to.items, items...)
 		return nil
-	case opaque:
+	case Opaque:
 		return nil
 	}
 	return errors.New("appends to what is no list")
@@ -197,7 +197,7 @@ func setItems(to any, items []any) error {
 			to.keys, to.values = append(to.keys, pair[0]), append(to.values, pair[1])
 		}
 		return nil
-	case opaque:
+	case Opaque:
 		return nil
 	}
 	return errors.New("sets an item of what is no dictionary")
@@ -253,7 +253,7 @@ func (u *unpickler) memory(op byte) (bool, error) {
 		u.push(value)
 		return true, nil
 	}
-	if len(u.memo) >= maxPickleNodes {
+	if len(u.memo) >= maxNodes {
 		return true, errTooMuch
 	}
 	u.memo[name], err = u.top()
@@ -261,19 +261,30 @@ func (u *unpickler) memory(op byte) (bool, error) {
 }
 
 // object runs the opcodes of classes and objects: they take their operands and
-// leave an opaque value.
+// leave an Opaque value.
 func (u *unpickler) object(op byte) (bool, error) {
 	var err error
 	switch op {
 	case 'c': // GLOBAL
 		err = u.lines(2)
-	case 0x93, 'R', 0x81: // STACK_GLOBAL, REDUCE, NEWOBJ
+	case 0x93: // STACK_GLOBAL
+		var name []any
+		if name, err = u.popN(2); err == nil && name[0] == "uuid" && name[1] == "UUID" {
+			u.push(pickledClassUUID{})
+			return true, nil
+		}
+	case 0x81: // NEWOBJ
+		var of []any
+		if of, err = u.popN(2); err == nil && of[0] == (pickledClassUUID{}) {
+			u.push(new(pickledUUID))
+			return true, nil
+		}
+	case 'R': // REDUCE
 		_, err = u.popN(2)
 	case 0x92: // NEWOBJ_EX
 		_, err = u.popN(3)
 	case 'b': // BUILD: the object stays
-		_, err = u.popN(1)
-		return true, err
+		return true, u.build()
 	case 'i': // INST
 		if err = u.lines(2); err == nil {
 			_, err = u.popMark()
@@ -289,8 +300,32 @@ func (u *unpickler) object(op byte) (bool, error) {
 	default:
 		return false, nil
 	}
-	u.push(opaque{})
+	u.push(Opaque{})
 	return true, err
+}
+
+// build gives an object its state, of which only that of a UUID is of interest:
+// a number.
+func (u *unpickler) build() error {
+	state, err := u.popN(1)
+	if err != nil {
+		return err
+	}
+	object, err := u.top()
+	if err != nil {
+		return err
+	}
+	to, isUUID := object.(*pickledUUID)
+	fields, ok := state[0].(*pickledDict)
+	if !isUUID || !ok {
+		return nil
+	}
+	for i, name := range fields.keys {
+		if name == "int" {
+			to.number = fields.values[i]
+		}
+	}
+	return nil
 }
 
 func (u *unpickler) lines(n int) error {

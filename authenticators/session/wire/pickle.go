@@ -1,4 +1,4 @@
-package session
+package wire
 
 import (
 	"encoding/binary"
@@ -13,17 +13,6 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// The bounds of a pickle, beside store.MaxValue for its bytes.
-const (
-	maxPickleDepth = 64     // of what it nests
-	maxPickleNodes = 20_000 // that it holds, each time it is mentioned; and that it keeps
-	maxPickleInt   = 256    // bytes of an integer
-)
-
-// opaque stands for whatever is not plain data: classes, functions, objects.
-// Nothing is looked up, built or called for it.
-type opaque struct{}
-
 // Containers are held by reference while a pickle is read, since it fills them
 // after it has put them somewhere.
 type (
@@ -32,6 +21,30 @@ type (
 	}
 	pickledList struct{ items []any }
 )
+
+// Python's UUIDs, which many take as keys of users, are objects. They are told by
+// name, so that they can be read as text.
+type (
+	pickledClassUUID struct{}
+	pickledUUID      struct{ number any }
+)
+
+// text is the UUID in the notation of RFC 9562.
+func (p *pickledUUID) text() any {
+	n := new(big.Int)
+	switch number := p.number.(type) {
+	case int64:
+		n.SetInt64(number)
+	case json.Number:
+		n.SetString(number.String(), 10)
+	default:
+		return Opaque{}
+	}
+	if n.Sign() < 0 || n.BitLen() > 128 {
+		return Opaque{}
+	}
+	return uuid(string(n.FillBytes(make([]byte, 16))))
+}
 
 // unpickler is the machine that a pickle is a program for (PEP 307, 3154, 574;
 // the opcodes are those of Python's pickletools), without the means to do
@@ -43,16 +56,9 @@ type unpickler struct {
 	memo  map[uint64]any
 }
 
-// Errors say nothing of what a pickle holds: they go to the log.
-var (
-	errTruncated = errors.New("ends in the middle")
-	errTooMuch   = errors.New("holds too much")
-	errNumber    = errors.New("holds a number that is none")
-)
-
 // unpickle reads a pickle of protocol 0 to 5 as data: nil, bool, int64,
 // json.Number, float64, string, []byte, []any and map[string]any. What is of
-// another kind becomes an opaque value, so that what stands beside it is
+// another kind becomes an Opaque value, so that what stands beside it is
 // still found.
 func unpickle(data []byte) (any, error) {
 	if len(data) > store.MaxValue {
@@ -73,11 +79,11 @@ func unpickle(data []byte) (any, error) {
 	}
 	switch {
 	case len(u.rest) > 0:
-		return nil, errors.New("goes on after its end")
+		return nil, errMore
 	case len(u.stack) != 1 || len(u.marks) > 0:
 		return nil, errors.New("leaves more or less than one value")
 	}
-	budget := maxPickleNodes
+	budget := maxNodes
 	return plain(u.stack[0], 0, &budget)
 }
 
@@ -180,35 +186,13 @@ func (u *unpickler) top() (any, error) {
 	return u.stack[len(u.stack)-1], nil
 }
 
-// integer gives a whole number that may be large.
-func integer(n *big.Int) any {
-	if n.IsInt64() {
-		return n.Int64()
-	}
-	return json.Number(n.String())
-}
-
-// signedBytes reads a little-endian number in two's complement.
-func signedBytes(data []byte) (any, error) {
-	if len(data) > maxPickleInt {
-		return nil, errors.New("holds an integer that is too large")
-	}
-	bigEndian := slices.Clone(data)
-	slices.Reverse(bigEndian)
-	n := new(big.Int).SetBytes(bigEndian)
-	if len(bigEndian) > 0 && bigEndian[0]&0x80 != 0 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(bigEndian))))
-	}
-	return integer(n), nil
-}
-
 // plain turns what was collected into plain maps and lists. The budget counts
 // each mention of a value, so that one that mentions itself, or a little that
 // unfolds into much, is refused. A container pays for all it holds before
 // anything is allocated for it, also for keys that are then dropped.
 func plain(value any, depth int, budget *int) (any, error) {
-	if depth > maxPickleDepth {
-		return nil, errors.New("nests too deep")
+	if depth > maxDepth {
+		return nil, errTooDeep
 	}
 	switch v := value.(type) {
 	case *pickledList:
@@ -241,18 +225,12 @@ func plain(value any, depth int, budget *int) (any, error) {
 			object[name] = p // the last one counts, as in Python
 		}
 		return object, nil
+	case *pickledUUID:
+		return v.text(), nil
+	case pickledClassUUID:
+		return Opaque{}, nil
 	}
 	return value, nil
-}
-
-func keyText(key any) (string, bool) {
-	switch k := key.(type) {
-	case string:
-		return k, true
-	case int64:
-		return strconv.FormatInt(k, 10), true
-	}
-	return "", false
 }
 
 // number runs the opcodes of numbers, truth values and None.
@@ -275,7 +253,7 @@ func (u *unpickler) number(op byte) (bool, error) {
 		if err != nil {
 			return true, err
 		}
-		n, err := signedBytes(data)
+		n, err := twosComplement(data)
 		u.push(n)
 		return true, err
 	case 'G': // BINFLOAT
@@ -283,7 +261,7 @@ func (u *unpickler) number(op byte) (bool, error) {
 		if err != nil {
 			return true, err
 		}
-		u.push(math.Float64frombits(binary.BigEndian.Uint64(data)))
+		u.push(float(math.Float64frombits(binary.BigEndian.Uint64(data))))
 	case 'I', 'L', 'F': // INT, LONG, FLOAT
 		text, err := u.line()
 		if err != nil {
@@ -305,15 +283,15 @@ func numberLine(op byte, text string) (any, error) {
 		if err != nil {
 			return nil, errNumber
 		}
-		return f, nil
+		return float(f), nil
 	case op == 'I' && (text == "00" || text == "01"):
 		return text == "01", nil
 	}
 	if op == 'L' && len(text) > 0 && text[len(text)-1] == 'L' {
 		text = text[:len(text)-1]
 	}
-	if len(text) > 3*maxPickleInt {
-		return nil, errors.New("holds an integer that is too large")
+	if len(text) > 3*maxInt {
+		return nil, errInteger
 	}
 	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {
