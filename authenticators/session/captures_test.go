@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ type capture struct {
 	TTL          int               `json:"ttl_s"`
 	Value        []byte            `json:"value_base64"`
 	User         string            `json:"user"`
-	Username     *string           `json:"username"`
+	Username     string            `json:"username"`
 	UsernamePath []any             `json:"username_path"`
 }
 
@@ -87,7 +88,7 @@ func TestSessionsOfRealFrameworksAreTheirUsers(t *testing.T) {
 				server.Do(t, "EXPIRE", c.Key, strconv.Itoa(c.TTL))
 			}
 			a := &Authenticator{now: func() time.Time { return c.CapturedAt }}
-			require.NoError(t, guesttest.Load(t, host, a, c.Caddyfile))
+			require.NoError(t, guesttest.Load(t, host, a, c.config()))
 			who, err := guesttest.Ask(t, a, c.cookies())
 			if c.User == "" || c.lenient() {
 				require.ErrorIs(t, err, authenticators.ErrNoCredential)
@@ -95,11 +96,34 @@ func TestSessionsOfRealFrameworksAreTheirUsers(t *testing.T) {
 			}
 			require.NoError(t, err)
 			assert.Equal(t, c.User, who.ID)
+			assert.Equal(t, c.Username, who.Name)
 			assert.Equal(t, "session", who.Method)
 			assert.Equal(t, c.TTL <= 0, who.Expires.IsZero())
 		})
 	}
 }
+
+// config is the capture's block with a claim for the name to show.
+func (c capture) config() string {
+	if c.UsernamePath == nil {
+		return c.Caddyfile
+	}
+	var steps []string
+	for i, step := range c.UsernamePath {
+		text := fmt.Sprint(step)
+		if i == 0 && (text == "session" || text == "item") || c.isSCS() && text == "Values" {
+			continue // presets look inside
+		}
+		steps = append(steps, `"`+text+`"`)
+	}
+	block, ok := strings.CutSuffix(c.Caddyfile, "\n}")
+	if !ok {
+		block += " {"
+	}
+	return block + "\n\tclaim name `" + strings.Join(steps, ".") + "`\n}"
+}
+
+func (c capture) isSCS() bool { return strings.HasPrefix(c.ID, "go-scs") }
 
 // cookies is the header with the cookie and those that go along.
 func (c capture) cookies() string {

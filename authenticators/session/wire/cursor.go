@@ -90,8 +90,12 @@ type links []link
 
 type link struct {
 	value any
-	nodes int // that it holds; -1: it is not complete
+	text  string // in place of the value: most are keys, which nothing refers to
+	nodes int    // that it holds; -1: it is not complete
 }
+
+// usualLinks are as many as most sessions have at most.
+const usualLinks = 64
 
 // open gives the next number to a value that is about to be read.
 func (l *links) open() int {
@@ -100,7 +104,10 @@ func (l *links) open() int {
 }
 
 // close keeps a value, of which the reading has used up so many nodes.
-func (l links) close(number int, value any, nodes int) { l[number] = link{value, nodes} }
+func (l links) close(number int, value any, nodes int) { l[number] = link{value: value, nodes: nodes} }
+
+// addText gives the next number to text.
+func (l *links) addText(text string) { *l = append(*l, link{text: text}) }
 
 // follow returns the value with a number. It counts as often as it is mentioned,
 // since whoever prints the session prints it as often. What holds itself is
@@ -112,6 +119,9 @@ func (l links) follow(number uint64, c *cursor) (any, error) {
 	to := l[number]
 	if to.nodes < 0 {
 		return Opaque{}, nil
+	}
+	if to.value == nil {
+		return to.text, nil
 	}
 	return to.value, c.spend(uint64(to.nodes))
 }

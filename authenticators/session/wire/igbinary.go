@@ -11,7 +11,7 @@ func Igbinary(session []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := igbinary{cursor: c}
+	g := igbinary{cursor: c, texts: make([]string, 0, usualLinks)}
 	version, err := g.bigEndian(4)
 	if err != nil {
 		return nil, err
@@ -73,8 +73,6 @@ func (g *igbinary) value() (any, error) {
 		}
 		defer g.leave()
 		return g.value()
-	case 0x27: // a case of an enumeration: an object's class, and the name
-		return g.enumeration()
 	}
 	return g.text(kind)
 }
@@ -143,7 +141,7 @@ func (g *igbinary) array(size uint64, entries phpArray) (any, error) {
 	}
 	defer g.leave()
 	for range n {
-		key, err := g.value()
+		name, index, err := g.key()
 		if err != nil {
 			return nil, err
 		}
@@ -151,13 +149,36 @@ func (g *igbinary) array(size uint64, entries phpArray) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries.add(key, value, int(n)) //nolint:gosec // entered
+		entries.add(name, index, value, int(n)) //nolint:gosec // entered
 	}
 	return entries.done(), nil
 }
 
+// key reads the key of an entry: text, or a number, for which index is not noIndex.
+func (g *igbinary) key() (name string, index int64, err error) {
+	kind, err := g.byte()
+	if err != nil {
+		return "", 0, err
+	}
+	var number any
+	switch kind {
+	case 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b:
+		number, err = g.number(widths[(kind-0x06)/2], kind%2 == 1)
+	case 0x20, 0x21:
+		number, err = g.number(8, kind == 0x21)
+	default:
+		name, err = g.text(kind)
+		return name, noIndex, err
+	}
+	index, ok := number.(int64)
+	if err == nil && !ok {
+		err = errInteger
+	}
+	return "", index, err
+}
+
 // object reads the name of a class, and an array of fields; or text that the
-// object wrote by itself.
+// object wrote by itself; or the name of a case of an enumeration.
 func (g *igbinary) object(kind byte) (any, error) {
 	if err := g.class(kind); err != nil {
 		return nil, err
@@ -176,6 +197,12 @@ func (g *igbinary) object(kind byte) (any, error) {
 		}
 		_, err = g.take(n)
 		return Opaque{}, err
+	case 0x27:
+		kind, err := g.byte()
+		if err == nil {
+			_, err = g.text(kind)
+		}
+		return Opaque{}, err
 	}
 	return nil, errIgbinary
 }
@@ -190,20 +217,4 @@ func (g *igbinary) class(kind byte) (err error) {
 		err = errIgbinary
 	}
 	return err
-}
-
-func (g *igbinary) enumeration() (any, error) {
-	class, err := g.byte()
-	if err != nil {
-		return nil, err
-	}
-	if err := g.class(class); err != nil {
-		return nil, err
-	}
-	kind, err := g.byte()
-	if err != nil {
-		return nil, err
-	}
-	_, err = g.text(kind)
-	return Opaque{}, err
 }

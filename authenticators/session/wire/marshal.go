@@ -28,7 +28,7 @@ func marshaled(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := marshal{cursor: c}
+	m := marshal{cursor: c, objects: make(links, 0, usualLinks)}
 	version, err := m.take(2)
 	if err != nil {
 		return nil, err
@@ -205,8 +205,7 @@ func (m *marshal) name() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		_, err = m.variables()
-		return name, err
+		return name, m.skipVariables()
 	}
 	return "", errMarshal
 }
@@ -222,8 +221,7 @@ func (m *marshal) withVariables() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = m.variables()
-	return value, err
+	return value, m.skipVariables()
 }
 
 // ownDump reads an object that wrote itself. Ruby numbers it only then, after
@@ -234,10 +232,26 @@ func (m *marshal) ownDump(withVariables bool) (any, error) {
 		_, err = m.text()
 	}
 	if err == nil && withVariables {
-		_, err = m.variables()
+		err = m.skipVariables()
 	}
 	m.objects.close(m.objects.open(), Opaque{}, 0)
 	return Opaque{}, err
+}
+
+func (m *marshal) skipVariables() error {
+	n, err := m.length()
+	if err != nil {
+		return err
+	}
+	for range n {
+		if _, err := m.name(); err != nil {
+			return err
+		}
+		if _, err := m.value(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *marshal) variables() (any, error) {
@@ -278,6 +292,26 @@ func (m *marshal) array() (any, error) {
 	return list, nil
 }
 
+// key reads the key of a pair; false: it can't be named.
+func (m *marshal) key() (name string, ok bool, err error) {
+	if after, found := strings.CutPrefix(m.rest, `I"`); found { // as nearly all are
+		m.rest = after
+		if name, err = m.text(); err != nil {
+			return "", false, err
+		}
+		m.objects.addText(name)
+		return name, true, m.skipVariables()
+	}
+	if m.rest != "" && (m.rest[0] == ':' || m.rest[0] == ';') {
+		kind, _ := m.byte()
+		name, err = m.symbol(kind)
+		return name, true, err
+	}
+	key, err := m.value()
+	name, ok = keyText(key)
+	return name, ok, err
+}
+
 // hash reads pairs; some have a default after them.
 func (m *marshal) hash(hasDefault bool) (any, error) {
 	n, err := m.length()
@@ -289,7 +323,7 @@ func (m *marshal) hash(hasDefault bool) (any, error) {
 	}
 	object := make(map[string]any, n)
 	for range n {
-		key, err := m.value()
+		name, ok, err := m.key()
 		if err != nil {
 			return nil, err
 		}
@@ -297,7 +331,7 @@ func (m *marshal) hash(hasDefault bool) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if name, ok := keyText(key); ok {
+		if ok {
 			object[name] = value
 		}
 	}

@@ -139,6 +139,32 @@ func (m *msgpack) list(n uint64) (any, error) {
 	return list, nil
 }
 
+// keyKind says what a key is.
+type keyKind int
+
+const (
+	keyNamed keyKind = iota // text or a whole number
+	keyNil
+	keyOther
+)
+
+func (m *msgpack) key() (name string, kind keyKind, err error) {
+	if m.rest != "" && m.rest[0] >= 0xa0 && m.rest[0] < 0xc0 { // as nearly all are
+		first, _ := m.byte()
+		name, err = m.take(uint64(first & 0x1f))
+		return name, keyNamed, err
+	}
+	key, err := m.value()
+	if key == nil {
+		return "", keyNil, err
+	}
+	name, ok := keyText(key)
+	if !ok {
+		return "", keyOther, err
+	}
+	return name, keyNamed, err
+}
+
 // pairs reads a map. A key that is no text and no whole number can't be named by
 // a path, and is dropped with its value.
 func (m *msgpack) pairs(n uint64) (any, error) {
@@ -149,7 +175,7 @@ func (m *msgpack) pairs(n uint64) (any, error) {
 	object := make(map[string]any, n)
 	var mark any // of PHP, before all else: the class of an object, or a number
 	for range n {
-		key, err := m.value()
+		name, kind, err := m.key()
 		if err != nil {
 			return nil, err
 		}
@@ -157,12 +183,16 @@ func (m *msgpack) pairs(n uint64) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if key == nil {
+		fields, isMap := value.(map[string]any)
+		_, ofObject := mark.(string)
+		switch {
+		case kind == keyNil && mark == nil:
 			mark = value
-		} else if name, ok := keyText(key); ok {
-			if _, ok := mark.(string); ok {
-				name = fieldName(name)
-			}
+		case kind == keyNil && isMap: // of an object's own making
+			object = fields
+		case kind == keyNamed && ofObject:
+			object[fieldName(name)] = value
+		case kind == keyNamed:
 			object[name] = value
 		}
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -57,7 +58,8 @@ func (p *php) value() (any, error) {
 		}
 		return text == "1", err
 	case "i:":
-		return p.integer(';')
+		n, err := p.integer()
+		return n, err
 	case "d:":
 		return p.float()
 	case "s:":
@@ -81,7 +83,7 @@ func (p *php) value() (any, error) {
 		}
 		return Opaque{}, p.expect(";")
 	case "r:", "R:":
-		_, err := p.integer(';')
+		_, err := p.integer()
 		return Opaque{}, err
 	}
 	return nil, errPHP
@@ -106,14 +108,14 @@ func (p *php) until(end byte) (string, error) {
 	return text, nil
 }
 
-func (p *php) integer(end byte) (any, error) {
-	text, err := p.until(end)
+func (p *php) integer() (int64, error) {
+	text, err := p.until(';')
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return nil, errNumber
+		return 0, errNumber
 	}
 	return n, nil
 }
@@ -199,7 +201,7 @@ func (p *php) array(entries phpArray) (any, error) {
 	}
 	defer p.leave()
 	for range n {
-		key, err := p.key()
+		name, index, err := p.key()
 		if err != nil {
 			return nil, err
 		}
@@ -207,17 +209,33 @@ func (p *php) array(entries phpArray) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries.add(key, value, int(n)) //nolint:gosec // entered
+		entries.add(name, index, value, int(n)) //nolint:gosec // entered
 	}
 	return entries.done(), p.expect("}")
 }
 
-func (p *php) key() (any, error) {
-	if !strings.HasPrefix(p.rest, "i:") && !strings.HasPrefix(p.rest, "s:") {
-		return nil, errPHP
+// key reads the key of an entry: text, or a number, for which index is not noIndex.
+func (p *php) key() (name string, index int64, err error) {
+	kind, err := p.take(2)
+	if err != nil {
+		return "", 0, err
 	}
-	return p.value()
+	switch kind {
+	case "i:":
+		index, err = p.integer()
+		return "", index, err
+	case "s:":
+		if name, err = p.quoted(); err == nil {
+			err = p.expect(";")
+		}
+		return name, noIndex, err
+	}
+	return "", 0, errPHP
 }
+
+// noIndex is the index of an entry whose key is text. As a key it could only stand
+// in a map.
+const noIndex = math.MinInt64
 
 // phpArray collects the entries of a PHP array, which may be a list or a map.
 type phpArray struct {
@@ -228,9 +246,9 @@ type phpArray struct {
 
 // add puts in an entry; the last of one name counts, as in PHP. size is how many
 // are to come at first.
-func (a *phpArray) add(key, value any, size int) {
+func (a *phpArray) add(name string, index int64, value any, size int) {
 	if a.object == nil {
-		if key == int64(len(a.list)) {
+		if index == int64(len(a.list)) {
 			if a.list == nil {
 				a.list = make([]any, 0, size)
 			}
@@ -242,12 +260,13 @@ func (a *phpArray) add(key, value any, size int) {
 			a.object[strconv.Itoa(i)] = item
 		}
 	}
-	if name, ok := keyText(key); ok {
-		if a.ofObject {
-			name = fieldName(name)
-		}
-		a.object[name] = value
+	switch {
+	case index != noIndex:
+		name = strconv.FormatInt(index, 10)
+	case a.ofObject:
+		name = fieldName(name)
 	}
+	a.object[name] = value
 }
 
 func (a *phpArray) done() any {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,17 +8,31 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
-
-	"github.com/edgeauth/caddy-edgeauth/store"
+	"strings"
 )
 
 // Containers are held by reference while a pickle is read, since it fills them
 // after it has put them somewhere.
 type (
 	pickledDict struct {
-		keys, values []any
+		object map[string]any
+		state  plainness
+		nodes  int // that it holds, once it is plain
 	}
-	pickledList struct{ items []any }
+	pickledList struct {
+		items []any
+		state plainness
+		nodes int
+	}
+)
+
+// plainness says how far a container has been turned into plain maps and lists.
+type plainness int
+
+const (
+	notPlain plainness = iota
+	becomesPlain
+	isPlain
 )
 
 // Python's UUIDs, which many take as keys of users, are objects. They are told by
@@ -50,95 +63,143 @@ func (p *pickledUUID) text() any {
 // the opcodes are those of Python's pickletools), without the means to do
 // anything but to collect data.
 type unpickler struct {
-	rest  []byte
-	stack []any
+	cursor
+	stack []slot
 	marks []int // heights of the stack
-	memo  map[uint64]any
+	memo  []slot
+	dicts []pickledDict // to come, made several at once
 }
 
-// unpickle reads a pickle of protocol 0 to 5 as data: nil, bool, int64,
-// json.Number, float64, string, []byte, []any and map[string]any. What is of
-// another kind becomes an Opaque value, so that what stands beside it is
-// still found.
-func unpickle(data []byte) (any, error) {
-	if len(data) > store.MaxValue {
-		return nil, store.ErrTooLarge
+// newDict makes an empty dictionary.
+func (u *unpickler) newDict() *pickledDict {
+	if len(u.dicts) == 0 {
+		u.dicts = make([]pickledDict, 8)
 	}
-	u := &unpickler{rest: data, memo: make(map[uint64]any)}
+	dict := &u.dicts[0]
+	u.dicts = u.dicts[1:]
+	return dict
+}
+
+// slot is a value on the stack. Most are text, and most of that names of what is
+// in a dictionary: as a slot, it costs nothing.
+type slot struct {
+	text  string
+	value any // isText: the text
+}
+
+// isText marks a slot that holds text.
+type isText struct{}
+
+func (s slot) any() any {
+	if s.value == (isText{}) {
+		return s.text
+	}
+	return s.value
+}
+
+// name is the name that a slot gives as a key; false: it gives none.
+func (s slot) name() (string, bool) {
+	if s.value == (isText{}) {
+		return s.text, true
+	}
+	return keyText(s.value)
+}
+
+func appendAll(list []any, slots []slot) []any {
+	list = slices.Grow(list, len(slots))
+	for _, s := range slots {
+		list = append(list, s.any())
+	}
+	return list
+}
+
+// unpickle reads a pickle of protocol 0 to 5 as data. What is not plain data
+// becomes an Opaque value, so that what stands beside it is still found.
+func unpickle(data []byte) (any, error) {
+	c, err := newCursor(data)
+	if err != nil {
+		return nil, err
+	}
+	u := &unpickler{
+		cursor: c, stack: make([]slot, 0, usualLinks), marks: make([]int, 0, 8), memo: make([]slot, 0, 2*usualLinks),
+	}
 	for {
-		op, err := u.take(1)
+		op, err := u.byte()
 		if err != nil {
 			return nil, err
 		}
-		if op[0] == '.' { // STOP
+		if op == '.' { // STOP
 			break
 		}
-		if err := u.step(op[0]); err != nil {
+		if err := u.step(op); err != nil {
 			return nil, err
 		}
 	}
 	switch {
-	case len(u.rest) > 0:
+	case u.rest != "":
 		return nil, errMore
 	case len(u.stack) != 1 || len(u.marks) > 0:
 		return nil, errors.New("leaves more or less than one value")
 	}
 	budget := maxNodes
-	return plain(u.stack[0], 0, &budget)
+	return plain(u.stack[0].any(), 0, &budget)
 }
 
-// step runs one opcode.
+// opcodes run one opcode each, if it is theirs.
+var opcodes = [...]func(*unpickler, byte) (bool, error){
+	(*unpickler).memory, (*unpickler).text, (*unpickler).number, (*unpickler).container, (*unpickler).object,
+}
+
 func (u *unpickler) step(op byte) error {
-	for _, group := range []func(byte) (bool, error){u.number, u.text, u.container, u.memory, u.object} {
-		if done, err := group(op); done || err != nil {
+	for _, run := range opcodes {
+		if done, err := run(u, op); done || err != nil {
+			if err == nil && len(u.stack) > maxNodes {
+				err = errTooMuch
+			}
 			return err
 		}
 	}
 	return fmt.Errorf("unknown opcode 0x%02x", op)
 }
 
-// take cuts n bytes off; a claimed length never makes anything be allocated.
-func (u *unpickler) take(n uint64) ([]byte, error) {
-	if n > uint64(len(u.rest)) {
-		return nil, errTruncated
-	}
-	data := u.rest[:n]
-	u.rest = u.rest[n:]
-	return data, nil
+// sizes are those of what stands after an opcode: a number, or the length of
+// what follows.
+var sizes = [256]uint8{
+	'K': 1, 'M': 2, 0x8a: 1, 0x8b: 4, // BININT1, BININT2, LONG1, LONG4
+	0x8c: 1, 'X': 4, 0x8d: 8, // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+	'C': 1, 'B': 4, 0x8e: 8, 0x96: 8, // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+	'U': 1, 'T': 4, // SHORT_BINSTRING, BINSTRING
+	'q': 1, 'r': 4, 'h': 1, 'j': 4, // BINPUT, LONG_BINPUT, BINGET, LONG_BINGET
+	0x82: 1, 0x83: 2, 0x84: 4, // EXT1, EXT2, EXT4
 }
 
-// unsigned cuts off a little-endian number of size bytes.
-func (u *unpickler) unsigned(size uint64) (uint64, error) {
-	data, err := u.take(size)
-	if err != nil {
-		return 0, err
-	}
-	var wide [8]byte
-	copy(wide[:], data)
-	return binary.LittleEndian.Uint64(wide[:]), nil
-}
+// operand cuts off the number after an opcode.
+func (u *unpickler) operand(op byte) (uint64, error) { return u.littleEndian(uint64(sizes[op])) }
 
-// counted cuts off bytes whose number stands before them, in size bytes.
-func (u *unpickler) counted(size uint64) ([]byte, error) {
-	n, err := u.unsigned(size)
+// counted cuts off the text or bytes after an opcode.
+func (u *unpickler) counted(op byte) (string, error) {
+	n, err := u.operand(op)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	return u.take(n)
 }
 
 // line cuts off text up to a line break.
 func (u *unpickler) line() (string, error) {
-	end := slices.Index(u.rest, '\n')
-	if end < 0 {
+	line, rest, ok := strings.Cut(u.rest, "\n")
+	if !ok {
 		return "", errTruncated
 	}
-	text := string(u.rest[:end])
-	u.rest = u.rest[end+1:]
-	return text, nil
+	u.rest = rest
+	return line, nil
 }
 
-func (u *unpickler) push(value any) { u.stack = append(u.stack, value) }
+func (u *unpickler) push(value any) { u.stack = append(u.stack, slot{value: value}) }
+
+func (u *unpickler) pushText(text string) {
+	u.stack = append(u.stack, slot{text: text, value: isText{}})
+}
 
 // floor is the height that a pop may not go below.
 func (u *unpickler) floor() int {
@@ -148,89 +209,112 @@ func (u *unpickler) floor() int {
 	return u.marks[len(u.marks)-1]
 }
 
-func (u *unpickler) pop() (any, error) {
-	if len(u.stack) <= u.floor() {
-		return nil, errors.New("takes a value that is not there")
-	}
-	value := u.stack[len(u.stack)-1]
-	u.stack = u.stack[:len(u.stack)-1]
-	return value, nil
-}
-
-func (u *unpickler) popN(n int) ([]any, error) {
+// popN takes values, which are good until the next push.
+func (u *unpickler) popN(n int) ([]slot, error) {
 	if len(u.stack)-u.floor() < n {
 		return nil, errors.New("takes a value that is not there")
 	}
-	values := slices.Clone(u.stack[len(u.stack)-n:])
+	values := u.stack[len(u.stack)-n:]
 	u.stack = u.stack[:len(u.stack)-n]
 	return values, nil
 }
 
-// popMark takes all values above the last mark, and the mark.
-func (u *unpickler) popMark() ([]any, error) {
+// popMark takes all values above the last mark, and the mark. They are good until
+// the next push.
+func (u *unpickler) popMark() ([]slot, error) {
 	if len(u.marks) == 0 {
 		return nil, errors.New("takes a mark that is not there")
 	}
 	floor := u.floor()
-	values := slices.Clone(u.stack[floor:])
+	values := u.stack[floor:]
 	u.stack = u.stack[:floor]
 	u.marks = u.marks[:len(u.marks)-1]
 	return values, nil
 }
 
 // top is the value that an opcode adds something to.
-func (u *unpickler) top() (any, error) {
+func (u *unpickler) top() (slot, error) {
 	if len(u.stack) <= u.floor() {
-		return nil, errors.New("adds to a value that is not there")
+		return slot{}, errors.New("adds to a value that is not there")
 	}
 	return u.stack[len(u.stack)-1], nil
 }
 
-// plain turns what was collected into plain maps and lists. The budget counts
-// each mention of a value, so that one that mentions itself, or a little that
-// unfolds into much, is refused. A container pays for all it holds before
-// anything is allocated for it, also for keys that are then dropped.
+// plain turns what was collected into plain maps and lists, in place. The budget
+// counts each mention of a value, so that a little that unfolds into much is
+// refused. What holds itself is opaque where it does.
 func plain(value any, depth int, budget *int) (any, error) {
 	if depth > maxDepth {
 		return nil, errTooDeep
 	}
 	switch v := value.(type) {
 	case *pickledList:
-		if *budget -= len(v.items); *budget < 0 {
-			return nil, errTooMuch
-		}
-		list := make([]any, 0, len(v.items))
-		for _, item := range v.items {
-			p, err := plain(item, depth+1, budget)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, p)
-		}
-		return list, nil
+		return v.plain(depth, budget)
 	case *pickledDict:
-		if *budget -= len(v.keys); *budget < 0 {
-			return nil, errTooMuch
-		}
-		object := make(map[string]any, len(v.keys))
-		for i, key := range v.keys {
-			name, ok := keyText(key)
-			if !ok {
-				continue // nothing that a path could name
-			}
-			p, err := plain(v.values[i], depth+1, budget)
-			if err != nil {
-				return nil, err
-			}
-			object[name] = p // the last one counts, as in Python
-		}
-		return object, nil
+		return v.plain(depth, budget)
 	case *pickledUUID:
 		return v.text(), nil
 	case pickledClassUUID:
 		return Opaque{}, nil
 	}
 	return value, nil
+}
+
+func (l *pickledList) plain(depth int, budget *int) (any, error) {
+	switch l.state {
+	case becomesPlain:
+		return Opaque{}, nil
+	case isPlain:
+		return l.items, spend(budget, l.nodes)
+	}
+	before := *budget
+	if err := spend(budget, len(l.items)); err != nil {
+		return nil, err
+	}
+	if l.items == nil {
+		l.items = []any{}
+	}
+	l.state = becomesPlain
+	for i, item := range l.items {
+		var err error
+		if l.items[i], err = plain(item, depth+1, budget); err != nil {
+			return nil, err
+		}
+	}
+	l.state, l.nodes = isPlain, before-*budget
+	return l.items, nil
+}
+
+func (d *pickledDict) plain(depth int, budget *int) (any, error) {
+	switch d.state {
+	case becomesPlain:
+		return Opaque{}, nil
+	case isPlain:
+		return d.object, spend(budget, d.nodes)
+	}
+	before := *budget
+	if err := spend(budget, len(d.object)); err != nil {
+		return nil, err
+	}
+	if d.object == nil {
+		d.object = make(map[string]any)
+	}
+	d.state = becomesPlain
+	for name, item := range d.object {
+		var err error
+		if d.object[name], err = plain(item, depth+1, budget); err != nil {
+			return nil, err
+		}
+	}
+	d.state, d.nodes = isPlain, before-*budget
+	return d.object, nil
+}
+
+func spend(budget *int, nodes int) error {
+	if *budget -= nodes; *budget < 0 {
+		return errTooMuch
+	}
+	return nil
 }
 
 // number runs the opcodes of numbers, truth values and None.
@@ -241,27 +325,25 @@ func (u *unpickler) number(op byte) (bool, error) {
 	case 0x88, 0x89: // NEWTRUE, NEWFALSE
 		u.push(op == 0x88)
 	case 'K', 'M': // BININT1, BININT2
-		n, err := u.unsigned(map[byte]uint64{'K': 1, 'M': 2}[op])
+		n, err := u.operand(op)
 		u.push(int64(n)) //nolint:gosec // at most two bytes
 		return true, err
 	case 'J': // BININT
-		n, err := u.unsigned(4)
+		n, err := u.littleEndian(4)
 		u.push(int64(int32(uint32(n)))) //nolint:gosec // four bytes, signed
 		return true, err
 	case 0x8a, 0x8b: // LONG1, LONG4
-		data, err := u.counted(map[byte]uint64{0x8a: 1, 0x8b: 4}[op])
+		data, err := u.counted(op)
 		if err != nil {
 			return true, err
 		}
-		n, err := twosComplement(data)
+		n, err := twosComplement([]byte(data))
 		u.push(n)
 		return true, err
 	case 'G': // BINFLOAT
-		data, err := u.take(8)
-		if err != nil {
-			return true, err
-		}
-		u.push(float(math.Float64frombits(binary.BigEndian.Uint64(data))))
+		bits, err := u.bigEndian(8)
+		u.push(float(math.Float64frombits(bits)))
+		return true, err
 	case 'I', 'L', 'F': // INT, LONG, FLOAT
 		text, err := u.line()
 		if err != nil {

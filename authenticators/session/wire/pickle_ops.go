@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,16 +11,16 @@ import (
 func (u *unpickler) text(op byte) (bool, error) {
 	switch op {
 	case 0x8c, 'X', 0x8d: // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
-		data, err := u.counted(map[byte]uint64{0x8c: 1, 'X': 4, 0x8d: 8}[op])
-		u.push(string(data))
+		data, err := u.counted(op)
+		u.pushText(data)
 		return true, err
 	case 'C', 'B', 0x8e, 0x96: // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-		data, err := u.counted(map[byte]uint64{'C': 1, 'B': 4, 0x8e: 8, 0x96: 8}[op])
-		u.push(data)
+		data, err := u.counted(op)
+		u.push([]byte(data))
 		return true, err
 	case 'U', 'T': // SHORT_BINSTRING, BINSTRING: Python 2's strings
-		data, err := u.counted(map[byte]uint64{'U': 1, 'T': 4}[op])
-		u.push(oldString(data))
+		data, err := u.counted(op)
+		u.pushOld(data)
 		return true, err
 	case 'V': // UNICODE
 		line, err := u.line()
@@ -29,7 +28,7 @@ func (u *unpickler) text(op byte) (bool, error) {
 			return true, err
 		}
 		text, err := rawUnicodeEscape(line)
-		u.push(text)
+		u.pushText(text)
 		return true, err
 	case 'S': // STRING: a quoted literal
 		line, err := u.line()
@@ -37,18 +36,19 @@ func (u *unpickler) text(op byte) (bool, error) {
 			return true, err
 		}
 		text, err := quoted(strings.TrimSpace(line))
-		u.push(text)
+		u.pushOld(text)
 		return true, err
 	}
 	return false, nil
 }
 
-// oldString is text if it is UTF-8, and bytes otherwise.
-func oldString(data []byte) any {
-	if utf8.Valid(data) {
-		return string(data)
+// pushOld pushes a string of Python 2: text if it is UTF-8, and bytes otherwise.
+func (u *unpickler) pushOld(data string) {
+	if utf8.ValidString(data) {
+		u.pushText(data)
+	} else {
+		u.push([]byte(data))
 	}
-	return data
 }
 
 // rawUnicodeEscape undoes \uXXXX and \UXXXXXXXX; all else is Latin-1. Two
@@ -83,19 +83,19 @@ func rawUnicodeEscape(line string) (string, error) {
 
 // quoted reads a string literal of Python 2. One with escapes that Go does not
 // know is no session that anybody writes today.
-func quoted(literal string) (any, error) {
+func quoted(literal string) (string, error) {
 	if len(literal) < 2 || literal[0] != literal[len(literal)-1] || literal[0] != '\'' && literal[0] != '"' {
-		return nil, errors.New("holds a string without its quotes")
+		return "", errors.New("holds a string without its quotes")
 	}
 	inner := literal[1 : len(literal)-1]
 	if !strings.Contains(inner, `\`) {
-		return oldString([]byte(inner)), nil
+		return inner, nil
 	}
 	var text []byte
 	for inner != "" {
 		c, multibyte, rest, err := strconv.UnquoteChar(inner, literal[0])
 		if err != nil {
-			return nil, errors.New("holds an escape that is no character")
+			return "", errors.New("holds an escape that is no character")
 		}
 		if multibyte {
 			text = utf8.AppendRune(text, c)
@@ -104,7 +104,7 @@ func quoted(literal string) (any, error) {
 		}
 		inner = rest
 	}
-	return oldString(text), nil
+	return string(text), nil
 }
 
 // container runs the opcodes of lists, tuples, sets and dictionaries.
@@ -115,23 +115,24 @@ func (u *unpickler) container(op byte) (bool, error) {
 	case ']', 0x8f, ')': // EMPTY_LIST, EMPTY_SET, EMPTY_TUPLE
 		u.push(&pickledList{})
 	case '}': // EMPTY_DICT
-		u.push(&pickledDict{})
+		u.push(u.newDict())
 	case 'l', 't', 0x91: // LIST, TUPLE, FROZENSET
 		items, err := u.popMark()
-		u.push(&pickledList{items: items})
+		u.push(&pickledList{items: appendAll(nil, items)})
 		return true, err
 	case 0x85, 0x86, 0x87: // TUPLE1, TUPLE2, TUPLE3
 		items, err := u.popN(int(op - 0x84))
-		u.push(&pickledList{items: items})
+		u.push(&pickledList{items: appendAll(nil, items)})
 		return true, err
 	case 'd': // DICT
 		items, err := u.popMark()
 		if err != nil {
 			return true, err
 		}
-		dict := &pickledDict{}
+		dict := u.newDict()
+		err = setItems(dict, items)
 		u.push(dict)
-		return true, setItems(dict, items)
+		return true, err
 	case 'a': // APPEND
 		item, err := u.popN(1)
 		if err != nil {
@@ -153,14 +154,14 @@ func (u *unpickler) container(op byte) (bool, error) {
 }
 
 // add appends to the list on top; what is added to an object is dropped.
-func (u *unpickler) add(items []any) error {
+func (u *unpickler) add(items []slot) error {
 	to, err := u.top()
 	if err != nil {
 		return err
 	}
-	switch to := to.(type) {
+	switch to := to.value.(type) {
 	case *pickledList:
-		to.items = append(to.items, items...)
+		to.items = appendAll(to.items, items)
 		return nil
 	case Opaque:
 		return nil
@@ -169,7 +170,7 @@ func (u *unpickler) add(items []any) error {
 }
 
 func (u *unpickler) set(op byte) error {
-	var items []any
+	var items []slot
 	var err error
 	if op == 's' {
 		items, err = u.popN(2)
@@ -183,18 +184,23 @@ func (u *unpickler) set(op byte) error {
 	if err != nil {
 		return err
 	}
-	return setItems(to, items)
+	return setItems(to.value, items)
 }
 
 // setItems puts pairs into a dictionary; what is set in an object is dropped.
-func setItems(to any, items []any) error {
+func setItems(to any, items []slot) error {
 	if len(items)%2 != 0 {
 		return errors.New("sets a key without a value")
 	}
 	switch to := to.(type) {
 	case *pickledDict:
-		for pair := range slices.Chunk(items, 2) {
-			to.keys, to.values = append(to.keys, pair[0]), append(to.values, pair[1])
+		if to.object == nil {
+			to.object = make(map[string]any, len(items)/2)
+		}
+		for i := 0; i < len(items); i += 2 {
+			if name, ok := items[i].name(); ok { // or no path could name it
+				to.object[name] = items[i+1].any()
+			}
 		}
 		return nil
 	case Opaque:
@@ -210,26 +216,26 @@ func (u *unpickler) memory(op byte) (bool, error) {
 	var err error
 	switch op {
 	case 0x80: // PROTO
-		version, err := u.unsigned(1)
+		version, err := u.littleEndian(1)
 		if err == nil && version > 5 {
 			err = errors.New("is of a protocol after 5")
 		}
 		return true, err
 	case 0x95: // FRAME
-		_, err = u.unsigned(8)
+		_, err = u.littleEndian(8)
 		return true, err
 	case '0': // POP
-		_, err = u.pop()
+		_, err = u.popN(1)
 		return true, err
 	case '1': // POP_MARK
 		_, err = u.popMark()
 		return true, err
 	case '2': // DUP
 		value, err := u.top()
-		u.push(value)
+		u.stack = append(u.stack, value)
 		return true, err
 	case 'q', 'r', 'h', 'j': // BINPUT, LONG_BINPUT, BINGET, LONG_BINGET
-		name, err = u.unsigned(map[byte]uint64{'q': 1, 'r': 4, 'h': 1, 'j': 4}[op])
+		name, err = u.operand(op)
 	case 'p', 'g': // PUT, GET
 		var line string
 		if line, err = u.line(); err == nil {
@@ -246,15 +252,17 @@ func (u *unpickler) memory(op byte) (bool, error) {
 		return true, err
 	}
 	if op == 'h' || op == 'j' || op == 'g' {
-		value, ok := u.memo[name]
-		if !ok {
+		if name >= uint64(len(u.memo)) || u.memo[name].value == nil {
 			return true, errors.New("recalls what it never kept")
 		}
-		u.push(value)
+		u.stack = append(u.stack, u.memo[name])
 		return true, nil
 	}
-	if len(u.memo) >= maxNodes {
+	if name >= maxNodes {
 		return true, errTooMuch
+	}
+	if missing := int(name) + 1 - len(u.memo); missing > 0 {
+		u.memo = append(u.memo, make([]slot, missing)...)
 	}
 	u.memo[name], err = u.top()
 	return true, err
@@ -268,14 +276,14 @@ func (u *unpickler) object(op byte) (bool, error) {
 	case 'c': // GLOBAL
 		err = u.lines(2)
 	case 0x93: // STACK_GLOBAL
-		var name []any
-		if name, err = u.popN(2); err == nil && name[0] == "uuid" && name[1] == "UUID" {
+		var name []slot
+		if name, err = u.popN(2); err == nil && name[0].text == "uuid" && name[1].text == "UUID" {
 			u.push(pickledClassUUID{})
 			return true, nil
 		}
 	case 0x81: // NEWOBJ
-		var of []any
-		if of, err = u.popN(2); err == nil && of[0] == (pickledClassUUID{}) {
+		var of []slot
+		if of, err = u.popN(2); err == nil && of[0].value == (pickledClassUUID{}) {
 			u.push(new(pickledUUID))
 			return true, nil
 		}
@@ -296,7 +304,7 @@ func (u *unpickler) object(op byte) (bool, error) {
 	case 'Q': // BINPERSID
 		_, err = u.popN(1)
 	case 0x82, 0x83, 0x84: // EXT1, EXT2, EXT4
-		_, err = u.take(map[byte]uint64{0x82: 1, 0x83: 2, 0x84: 4}[op])
+		_, err = u.operand(op)
 	default:
 		return false, nil
 	}
@@ -315,16 +323,12 @@ func (u *unpickler) build() error {
 	if err != nil {
 		return err
 	}
-	to, isUUID := object.(*pickledUUID)
-	fields, ok := state[0].(*pickledDict)
+	to, isUUID := object.value.(*pickledUUID)
+	fields, ok := state[0].value.(*pickledDict)
 	if !isUUID || !ok {
 		return nil
 	}
-	for i, name := range fields.keys {
-		if name == "int" {
-			to.number = fields.values[i]
-		}
-	}
+	to.number = fields.object["int"]
 	return nil
 }
 

@@ -334,19 +334,3 @@ func checkPlain(t *testing.T, value any, depth int) {
 		t.Fatalf("a value of type %T", value)
 	}
 }
-
-func BenchmarkDecode(b *testing.B) {
-	for _, c := range readGolden(b).Sessions {
-		if strings.Contains(c.Name, "msgpack") {
-			continue
-		}
-		b.Run(c.Name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := Python(c.Value); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
