@@ -123,5 +123,27 @@ func (l links) follow(number uint64, c *cursor) (any, error) {
 	if to.value == nil {
 		return to.text, nil
 	}
-	return to.value, c.spend(uint64(to.nodes))
+	if err := c.spend(uint64(to.nodes)); err != nil {
+		return nil, err
+	}
+	if c.depth+height(to.value) > maxDepth {
+		return nil, errTooDeep
+	}
+	return to.value, nil
+}
+
+// height is how deep a value nests.
+func height(value any) int {
+	deepest := 0
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			deepest = max(deepest, 1+height(item))
+		}
+	case map[string]any:
+		for _, item := range v {
+			deepest = max(deepest, 1+height(item))
+		}
+	}
+	return deepest
 }

@@ -73,15 +73,3 @@ func TestWhatIsNoSessionIsRefused(t *testing.T) {
 		})
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	for _, c := range readGolden(f).Sessions {
-		f.Add(c.Value)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		session, err := Python(data)
-		if err == nil {
-			checkPlain(t, session, 0)
-		}
-	})
-}

@@ -265,7 +265,7 @@ func (l *pickledList) plain(depth int, budget *int) (any, error) {
 	case becomesPlain:
 		return Opaque{}, nil
 	case isPlain:
-		return l.items, spend(budget, l.nodes)
+		return again(l.items, l.nodes, depth, budget)
 	}
 	before := *budget
 	if err := spend(budget, len(l.items)); err != nil {
@@ -290,7 +290,7 @@ func (d *pickledDict) plain(depth int, budget *int) (any, error) {
 	case becomesPlain:
 		return Opaque{}, nil
 	case isPlain:
-		return d.object, spend(budget, d.nodes)
+		return again(d.object, d.nodes, depth, budget)
 	}
 	before := *budget
 	if err := spend(budget, len(d.object)); err != nil {
@@ -308,6 +308,17 @@ func (d *pickledDict) plain(depth int, budget *int) (any, error) {
 	}
 	d.state, d.nodes = isPlain, before-*budget
 	return d.object, nil
+}
+
+// again counts a container that is mentioned once more.
+func again(value any, nodes, depth int, budget *int) (any, error) {
+	if err := spend(budget, nodes); err != nil {
+		return nil, err
+	}
+	if depth+height(value) > maxDepth {
+		return nil, errTooDeep
+	}
+	return value, nil
 }
 
 func spend(budget *int, nodes int) error {
