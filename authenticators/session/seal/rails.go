@@ -82,21 +82,17 @@ func (k railsKeys) open(parts []string) (plain []byte, ok bool) {
 	return nil, false
 }
 
-// railsMessage takes the session's id out of a message, which is bound to the
-// cookie's name.
+// railsMessage takes the session's id, in JSON, out of a message, which is bound to
+// the cookie's name.
 func railsMessage(name string, plain []byte) (string, error) {
 	var envelope struct {
 		Rails struct {
-			Message []byte `json:"message"` // of Rails before 7.1: in base64
-			Data    any    `json:"data"`
+			Message []byte `json:"message"`
 			Purpose string `json:"pur"`
 		} `json:"_rails"`
 	}
 	if json.Unmarshal(plain, &envelope) != nil || envelope.Rails.Purpose != "cookie."+name {
 		return "", ErrForged
-	}
-	if id, ok := envelope.Rails.Data.(string); ok {
-		return id, nil
 	}
 	var id string
 	if json.Unmarshal(envelope.Rails.Message, &id) != nil {

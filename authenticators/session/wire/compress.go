@@ -29,7 +29,7 @@ func decompress(value []byte) ([]byte, error) {
 	case bytes.HasPrefix(value, []byte("\x28\xb5\x2f\xfd")): // RFC 8878, section 3.1.1
 		data, err = unzstd(value)
 	case bytes.HasPrefix(value, []byte("\x04\x22\x4d\x18")): // LZ4's frame format
-		data, err = readAll(lz4.NewReader(bytes.NewReader(value)))
+		data, err = unlz4(value)
 	case bytes.HasPrefix(value, []byte("\xfd7zXZ\x00")):
 		return nil, errors.New("compressed by lzma, which is not read; zlib, gzip, zstd and lz4 are")
 	default:
@@ -50,17 +50,18 @@ func isZlib(value []byte) bool {
 var zlibReaders sync.Pool
 
 func unzlib(value []byte) ([]byte, error) {
+	from := bytes.NewReader(value)
 	r, ok := zlibReaders.Get().(io.ReadCloser)
 	var err error
 	if !ok {
-		r, err = zlib.NewReader(bytes.NewReader(value))
+		r, err = zlib.NewReader(from)
 	} else {
-		err = r.(zlib.Resetter).Reset(bytes.NewReader(value), nil) //nolint:errcheck,forcetypeassert // zlib says so
+		err = r.(zlib.Resetter).Reset(from, nil) //nolint:errcheck,forcetypeassert // zlib says so
 	}
 	if err != nil {
 		return nil, err
 	}
-	data, err := readAll(r)
+	data, err := readAll(r, from)
 	if err == nil {
 		zlibReaders.Put(r)
 	}
@@ -68,11 +69,24 @@ func unzlib(value []byte) ([]byte, error) {
 }
 
 func gunzip(value []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(value))
+	from := bytes.NewReader(value)
+	r, err := gzip.NewReader(from)
 	if err != nil {
 		return nil, err
 	}
-	return readAll(r)
+	r.Multistream(false)
+	return readAll(r, from)
+}
+
+// unlz4 refuses blocks of more than 256 KiB, for which memory would be taken
+// beforehand: the second byte of the frame's descriptor says so.
+func unlz4(value []byte) ([]byte, error) {
+	const largest = 5
+	if len(value) < 6 || value[5]>>4 > largest {
+		return nil, errors.New("lz4: its blocks are larger than any session")
+	}
+	from := bytes.NewReader(value)
+	return readAll(lz4.NewReader(from), from)
 }
 
 // zstdReader is made at its first use. It is safe for concurrent use, and has no
@@ -89,13 +103,16 @@ func unzstd(value []byte) ([]byte, error) {
 	return r.DecodeAll(value, nil)
 }
 
-func readAll(r io.Reader) ([]byte, error) {
+// readAll reads what r makes of all that is left in from.
+func readAll(r io.Reader, from *bytes.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, store.MaxValue+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(data) > store.MaxValue {
+	case len(data) > store.MaxValue:
 		return nil, store.ErrTooLarge
+	case from.Len() > 0:
+		return nil, errMore
 	}
 	return data, nil
 }
