@@ -34,7 +34,7 @@ func Django(secrets []string) func(signed []byte) ([]byte, error) {
 			return nil, ErrForged
 		}
 		value, signature := text[:i], text[i+1:]
-		given, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+		given, err := decode(base64.RawURLEncoding, signature)
 		if err != nil || !anyMatches(given, keys, func(key []byte) []byte { return mac(sha256.New, key, value) }) {
 			return nil, ErrForged
 		}
@@ -48,7 +48,7 @@ func Django(secrets []string) func(signed []byte) ([]byte, error) {
 
 func djangoPayload(body string) ([]byte, error) {
 	body, compressed := strings.CutPrefix(body, ".")
-	data, err := base64.RawURLEncoding.DecodeString(body)
+	data, err := decode(base64.RawURLEncoding, body)
 	if err != nil || !compressed {
 		return data, err
 	}

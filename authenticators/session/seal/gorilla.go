@@ -21,7 +21,7 @@ func Gorilla(secrets []string, now Clock) Opener {
 		if len(value) > maxSealed {
 			return "", ErrForged
 		}
-		text, err := base64.URLEncoding.DecodeString(value)
+		text, err := decode(base64.URLEncoding, value)
 		if err != nil {
 			return "", ErrForged
 		}
@@ -47,7 +47,7 @@ const gobString = "\x0c\x00"
 
 // gorillaID reads an id of less than 100 characters from base64url.
 func gorillaID(encoded string) (string, error) {
-	data, err := base64.URLEncoding.DecodeString(encoded)
+	data, err := decode(base64.URLEncoding, encoded)
 	if err != nil || len(data) < 4 {
 		return "", ErrForged
 	}

@@ -44,7 +44,7 @@ func Iron(secrets []string, now Clock) Opener {
 
 // ironPassword finds the password that has signed all parts but the last two.
 func ironPassword(parts, secrets []string) (password string, ok bool) {
-	given, err := base64.RawURLEncoding.Strict().DecodeString(parts[7])
+	given, err := decode(base64.RawURLEncoding, parts[7])
 	if err != nil {
 		return "", false
 	}
@@ -67,11 +67,11 @@ func ironDecrypt(parts []string, password string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	iv, err := base64.RawURLEncoding.Strict().DecodeString(parts[3])
+	iv, err := decode(base64.RawURLEncoding, parts[3])
 	if err != nil {
 		return nil, err
 	}
-	text, err := base64.RawURLEncoding.Strict().DecodeString(parts[4])
+	text, err := decode(base64.RawURLEncoding, parts[4])
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func LaravelKeys(secrets []string) ([]string, error) {
 	for i, secret := range secrets {
 		key := secret
 		if encoded, ok := strings.CutPrefix(secret, "base64:"); ok {
-			raw, err := base64.StdEncoding.DecodeString(encoded)
+			raw, err := decode(base64.StdEncoding, encoded)
 			if err != nil {
 				return nil, errors.New("an APP_KEY is not base64; it is copied with base64: before it from the application's .env")
 			}
@@ -65,7 +65,7 @@ type laravelEnvelope struct {
 // AES-GCM, and tells the key that did.
 func LaravelValue(secrets []string) func([]byte) (plain []byte, key string, err error) {
 	return func(sealed []byte) ([]byte, string, error) {
-		text, err := base64.StdEncoding.Strict().DecodeString(string(sealed))
+		text, err := decode(base64.StdEncoding, string(sealed))
 		if err != nil {
 			return nil, "", ErrForged
 		}

@@ -66,13 +66,13 @@ func (k railsKeys) open(parts []string) (plain []byte, ok bool) {
 		if !anyMatches(given, [][]byte{k.signing}, func(key []byte) []byte { return mac(of, key, parts[0]) }) {
 			return nil, false
 		}
-		plain, err = base64.StdEncoding.DecodeString(parts[0])
+		plain, err = decode(base64.StdEncoding, parts[0])
 		return plain, err == nil
 	case 3:
 		var decoded [3][]byte
 		for i, part := range parts {
 			var err error
-			if decoded[i], err = base64.StdEncoding.Strict().DecodeString(part); err != nil {
+			if decoded[i], err = decode(base64.StdEncoding, part); err != nil {
 				return nil, false
 			}
 		}
