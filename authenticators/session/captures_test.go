@@ -66,8 +66,7 @@ func (h inRedis) Foreign(string) (store.Foreign, error) { return h.others, nil }
 
 // TestSessionsOfRealFrameworksAreTheirUsers asks for one capture after the other,
 // since many share a key.
-func TestSessionsOfRealFrameworksAreTheirUsers(t *testing.T) {
-	t.Parallel()
+func TestSessionsOfRealFrameworksAreTheirUsers(t *testing.T) { //nolint:paralleltest // see above
 	server := redistest.Start(t)
 	config, err := redis.At(server.URL(), 10*time.Second)
 	require.NoError(t, err)

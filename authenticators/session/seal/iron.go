@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,5 +125,5 @@ func decryptGCM(key, nonce, text, tag []byte) ([]byte, error) {
 	if len(nonce) != gcm.NonceSize() || len(tag) != gcm.Overhead() {
 		return nil, ErrForged
 	}
-	return gcm.Open(nil, nonce, append(text[:len(text):len(text)], tag...), nil)
+	return gcm.Open(nil, nonce, append(slices.Clip(text), tag...), nil)
 }

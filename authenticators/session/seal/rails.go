@@ -19,7 +19,7 @@ const railsIterations = 1000
 // SHA-256 as from 7.0 on. Encrypted ones are AES-256-GCM: text, nonce and tag in
 // base64 with -- between; signed ones are base64, --, and an HMAC in hex.
 func Rails(secrets []string, _ Clock) Opener {
-	var keys []railsKeys
+	keys := make([]railsKeys, 0, 2*len(secrets))
 	for _, secret := range secrets {
 		for _, digest := range []func() hash.Hash{sha256.New, sha1.New} {
 			keys = append(keys, newRailsKeys(secret, digest))

@@ -90,7 +90,7 @@ func hostileFormats(t *testing.T) map[string]struct {
 		"gob: a list of itself":             {Gob, "\x0c\x7f\x02\x01\x02\xff\x80\x00\x01\xff\x80\x00\x00\x10\xff\x80\x00" + many("\x01", 60_000)},
 		"gob: types without end":            {Gob, many("\x01\x01", 30_000)},
 		"gob: a number":                     {Gob, "\x03\x04\x00\x06"},
-		"gob: a struct of many fields": {Gob, "\x05\x7f\x03\x01\x02\xff\x80\x00\x01" + fmt.Sprintf("\xfd\x01\x00\x00") +
+		"gob: a struct of many fields": {Gob, "\x05\x7f\x03\x01\x02\xff\x80\x00\x01" + "\xfd\x01\x00\x00" +
 			many("\x00", 40_000)},
 		"java":  {PHP, "\xac\xed\x00\x05sr"},
 		"yaml":  {Rack(time.Now), "--- !ruby/object:A\n"},

@@ -135,7 +135,7 @@ func (m *marshal) fixnum() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	switch n := int64(int8(first)); {
+	switch n := int64(int8(first)); { //nolint:gosec // signed
 	case n == 0:
 		return 0, nil
 	case n > 4:

@@ -47,7 +47,7 @@ func (m *msgpack) value() (any, error) {
 	case kind < 0xc0:
 		return m.take(uint64(kind & 0x1f))
 	case kind >= 0xe0: // negative fixint
-		return int64(int8(kind)), nil
+		return int64(int8(kind)), nil //nolint:gosec // signed
 	case kind >= 0xca && kind <= 0xd3:
 		return m.number(kind)
 	case kind >= 0xd4 && kind <= 0xd8: // fixext: a type, and 1, 2, 4, 8 or 16 bytes

@@ -71,7 +71,7 @@ func (p *php) value() (any, error) {
 	case "a:":
 		return p.array(phpArray{})
 	case "O:":
-		if _, err := p.className(); err != nil {
+		if err := p.className(); err != nil {
 			return nil, err
 		}
 		return p.array(phpArray{ofObject: true})
@@ -161,16 +161,16 @@ func (p *php) quoted() (string, error) {
 	return text, p.expect(`"`)
 }
 
-func (p *php) className() (string, error) {
-	name, err := p.quoted()
-	if err != nil {
-		return "", err
+// className reads over the name of a class: none is looked up.
+func (p *php) className() error {
+	if _, err := p.quoted(); err != nil {
+		return err
 	}
-	return name, p.expect(":")
+	return p.expect(":")
 }
 
 func (p *php) custom() (any, error) {
-	if _, err := p.className(); err != nil {
+	if err := p.className(); err != nil {
 		return nil, err
 	}
 	n, err := p.length()

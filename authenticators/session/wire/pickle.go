@@ -266,6 +266,7 @@ func (l *pickledList) plain(depth int, budget *int) (any, error) {
 		return Opaque{}, nil
 	case isPlain:
 		return again(l.items, l.nodes, depth, budget)
+	case notPlain:
 	}
 	before := *budget
 	if err := spend(budget, len(l.items)); err != nil {
@@ -291,6 +292,7 @@ func (d *pickledDict) plain(depth int, budget *int) (any, error) {
 		return Opaque{}, nil
 	case isPlain:
 		return again(d.object, d.nodes, depth, budget)
+	case notPlain:
 	}
 	before := *budget
 	if err := spend(budget, len(d.object)); err != nil {
