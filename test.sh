@@ -122,6 +122,11 @@ integration() {
 		/usr/lib/python3/dist-packages/redis python3-redis curl curl \
 		/usr/lib/python3/dist-packages/rest_framework_simplejwt python3-djangorestframework-simplejwt \
 		/usr/lib/python3/dist-packages/cryptography python3-cryptography \
+		/usr/lib/python3/dist-packages/flask python3-flask \
+		/usr/lib/python3/dist-packages/flask_session python3-flask-session \
+		/usr/lib/python3/dist-packages/flask_login python3-flask-login \
+		php php-cli /usr/share/doc/php-redis php-redis /usr/share/doc/php-igbinary php-igbinary \
+		/usr/share/doc/php-msgpack php-msgpack \
 		node nodejs npm npm /usr/bin/chromium chromium
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
 		scratch=$(mktemp -d)

@@ -1,0 +1,212 @@
+package integration
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+// startSite runs the server of a framework until the test ends, and returns its
+// address as soon as it answers.
+func startSite(t testing.TB, port string, command ...string) string {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
+	out := new(logBuffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start(), "%s is needed; ./test.sh installs it", command[0])
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	address := "127.0.0.1:" + port
+	eventually(t, 30*time.Second, func() bool {
+		resp, err := http.Get("http://" + address + "/whoami")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return true
+	}, "%v does not answer: %s", command, out)
+	return address
+}
+
+const siteSecret = "a secret of the application behind"
+
+// site is a real server with sessions in Redis, and how Edge Auth is told.
+type site struct {
+	name   string
+	start  func(t *testing.T, redis *redistest.Server) (address string)
+	login  string // its path
+	config string // of the session block
+	cookie string
+	user   string // the id of whoever logs in as alice
+
+	// keepsID says that logging in or out keeps the session's id, and with it the
+	// cookie.
+	keepsID bool
+}
+
+func sites() []site {
+	express := func(t *testing.T, redis *redistest.Server) string {
+		dir, err := npmClient()
+		require.NoError(t, err)
+		port := freeport.Take(t)
+		return startSite(t, port, "node", dir+"/express.js", port, redis.URL(), siteSecret)
+	}
+	flask := func(args ...string) func(*testing.T, *redistest.Server) string {
+		return func(t *testing.T, redis *redistest.Server) string {
+			port := freeport.Take(t)
+			return startSite(t, port, append([]string{"/usr/bin/python3", "flask/site.py", port, redis.URL(), siteSecret}, args...)...)
+		}
+	}
+	all := []site{
+		{
+			name: "Express with Passport", start: express, login: "/login", cookie: "connect.sid", user: "4711",
+			config: "session express {\n secret `" + siteSecret + "`\n}",
+		},
+		{
+			name: "Express with an id of its own", start: express, login: "/login?plain", cookie: "connect.sid", user: "alice",
+			config: "session express {\n secret another `" + siteSecret + "`\n user userId\n}",
+		},
+		{
+			name: "Flask", start: flask(), login: "/login", cookie: "session", user: "alice", keepsID: true,
+			config: "session flask",
+		},
+		{
+			name: "Flask, signed", start: flask("signed"), login: "/login", cookie: "session", user: "alice", keepsID: true,
+			config: "session flask {\n secret `" + siteSecret + "`\n}",
+		},
+	}
+	for _, handler := range []string{"php", "php_binary", "php_serialize", "igbinary", "msgpack"} {
+		all = append(all, site{
+			name: "PHP, " + handler, login: "/login", cookie: "PHPSESSID", user: "4711",
+			config: "session php {\n claim name user.name\n}",
+			start: func(t *testing.T, redis *redistest.Server) string {
+				port := freeport.Take(t)
+				return startSite(t, port, "php", "-S", "127.0.0.1:"+port, "-d", "session.save_handler=redis",
+					"-d", `session.save_path="tcp://`+redis.Addr+`"`, "-d", "session.serialize_handler="+handler, "php/site.php")
+			},
+		})
+	}
+	return all
+}
+
+// browser keeps cookies, as browsers do.
+type browser struct {
+	client *http.Client
+	base   string
+}
+
+func newBrowser(t *testing.T, base string) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	return &browser{client: &http.Client{Jar: jar}, base: base}
+}
+
+func (b *browser) post(t *testing.T, path string) *http.Response {
+	t.Helper()
+	resp, err := b.client.PostForm(b.base+path, url.Values{"username": {"alice"}, "password": {"x"}})
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode, "%s", body)
+	return resp
+}
+
+// cookie is what the browser sends.
+func (b *browser) cookie(t *testing.T, name string) string {
+	t.Helper()
+	at, err := url.Parse(b.base)
+	require.NoError(t, err)
+	for _, c := range b.client.Jar.Cookies(at) {
+		if c.Name == name {
+			return "Cookie: " + name + "=" + c.Value
+		}
+	}
+	require.Fail(t, "no cookie "+name)
+	return ""
+}
+
+// Whoever logs in to a real application through the gateway is known next door,
+// until they log out.
+func TestLoginsOfRealServersAreKnownAtTheGateway(t *testing.T) {
+	t.Parallel()
+	for _, s := range sites() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Start(t)
+			app := s.start(t, redis)
+			up := startUpstream(t)
+			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	@app path /login /logout /whoami
+	handle @app {
+		edge_auth off
+		reverse_proxy `+app+`
+	}
+	handle {
+		edge_auth {
+			`+s.config+`
+		}
+		reverse_proxy UPSTREAM
+	}
+}`, "UPSTREAM", up.addr)
+
+			b := newBrowser(t, g.url)
+			require.Equal(t, http.StatusUnauthorized, g.get("/").status)
+			b.post(t, s.login)
+			cookie := b.cookie(t, s.cookie)
+			keys := ttls(t, redis)
+			passed := g.get("/", cookie, "Remote-User: admin")
+			require.Equal(t, http.StatusOK, passed.status, passed.body)
+			got := up.one(t)
+			assert.Equal(t, []string{s.user}, header(got, "Remote-User"))
+			assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ")}, header(got, "Cookie"), "the app's own cookie stays")
+			assert.Empty(t, passed.header.Values("Set-Cookie"), "and is never set")
+			assert.Equal(t, keys, ttls(t, redis), "nothing is written")
+
+			name, value, _ := strings.Cut(strings.TrimPrefix(cookie, "Cookie: "), "=")
+			changed := value[:len(value)-1] + string(value[len(value)-1]^1)
+			for _, forged := range []string{changed, value + "0", value[1:], value + "; " + name + "=" + changed} {
+				assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: "+name+"="+forged).status, forged)
+			}
+
+			b.post(t, "/logout")
+			for range 2 {
+				assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie).status, "the very next request")
+			}
+			assert.Empty(t, up.taken())
+
+			b.post(t, s.login)
+			again := b.cookie(t, s.cookie)
+			assert.Equal(t, s.keepsID, again == cookie)
+			assert.Equal(t, http.StatusOK, g.get("/", again).status)
+		})
+	}
+}
+
+// ttls lists the keys in Redis that expire, in whole minutes.
+func ttls(t *testing.T, redis *redistest.Server) string {
+	t.Helper()
+	return redis.Do(t, "EVAL", `local all = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+	if string.sub(key, 1, 10) ~= 'edge_auth:' then all[#all+1] = key .. ' ' .. math.ceil(redis.call('TTL', key) / 60) end
+end
+table.sort(all)
+return table.concat(all, '\n')`, "0")
+}
+
