@@ -1,10 +1,13 @@
 """A small Django site whose sessions live in Redis, run by the tests.
 
 usage: site.py PORT REDIS_URL FOLDER
-It makes the user alice, password "wonderland", in a database of its own.
+It makes the user alice, password "wonderland", in a database of its own, and
+tells Edge Auth of its users by the recipe in docs/recipes.
 """
 
+import pathlib
 import sys
+import time
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -38,10 +41,15 @@ settings.configure(
 django.setup()
 
 from django.contrib import auth  # noqa: E402
+from django.contrib.auth.models import Group  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
+from django.db import transaction  # noqa: E402
 from django.urls import path  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "docs" / "recipes"))
+import django_edge_auth  # noqa: E402
 
 
 def login(request):
@@ -61,7 +69,48 @@ def whoami(request):
     return HttpResponse(str(request.user.pk))
 
 
-urlpatterns = [path("login/", login), path("logout/", logout), path("whoami/", whoami)]
+def change(request):
+    """Changes a user, and answers when that was committed, in seconds since 1970."""
+    users = auth.get_user_model().objects
+    committed = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: committed.append(time.time()))
+        user, _ = users.get_or_create(username=request.POST["username"])
+        action = request.POST["action"]
+        if action == "delete":
+            user.delete()
+        elif action == "disable":
+            user.is_active = False
+            user.save()
+        elif action == "password":
+            user.set_password(request.POST["password"])
+            user.save()
+        elif action == "group":
+            user.groups.add(Group.objects.get_or_create(name="staff")[0])
+        elif action == "rename group":
+            group = Group.objects.get(name="staff")
+            group.name = "team"
+            group.save()
+        elif action == "clear group":
+            Group.objects.get(name="team").user_set.clear()
+        elif action == "update":  # sends no signals
+            users.filter(pk=user.pk).update(is_active=False)
+        elif action == "roll back":
+            committed.append(time.time())
+            user.is_active = False
+            user.save()
+            transaction.set_rollback(True)
+    return HttpResponse(str(committed[0]))
+
+
+def sync(request):
+    django_edge_auth.sync_all()
+    return HttpResponse("told")
+
+
+urlpatterns = [
+    path("login/", login), path("logout/", logout), path("whoami/", whoami), path("change/", change), path("sync/", sync),
+]
 
 
 class Quiet(WSGIRequestHandler):
@@ -70,6 +119,7 @@ class Quiet(WSGIRequestHandler):
 
 
 call_command("migrate", verbosity=0)
+django_edge_auth.connect(REDIS)
 if not auth.get_user_model().objects.filter(username="alice").exists():
     auth.get_user_model().objects.create_user("alice", password="wonderland")
 make_server("127.0.0.1", int(PORT), get_wsgi_application(), handler_class=Quiet).serve_forever()
