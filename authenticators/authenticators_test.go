@@ -2,7 +2,6 @@ package authenticators
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -116,38 +115,6 @@ func TestRemovedCookieLeavesTheOthers(t *testing.T) {
 	RemoveCookie(r, "b")
 	RemoveCookie(r, "c")
 	assert.NotContains(t, r.Header, "Cookie")
-}
-
-func TestUnsafeRequestsOfOtherSitesAreForbidden(t *testing.T) {
-	t.Parallel()
-	check, err := (&CSRF{TrustedOrigins: []string{"https://app.example.com"}}).OriginCheck()
-	require.NoError(t, err)
-	for name, c := range map[string]struct {
-		method  string
-		headers map[string]string
-		passes  bool
-	}{
-		"safe method":    {http.MethodGet, map[string]string{"Sec-Fetch-Site": "cross-site"}, true},
-		"same origin":    {http.MethodPost, map[string]string{"Sec-Fetch-Site": "same-origin"}, true},
-		"no browser":     {http.MethodPost, nil, true},
-		"other site":     {http.MethodPost, map[string]string{"Sec-Fetch-Site": "cross-site"}, false},
-		"sibling":        {http.MethodDelete, map[string]string{"Sec-Fetch-Site": "same-site"}, false},
-		"old browser":    {http.MethodPost, map[string]string{"Origin": "https://evil.example"}, false},
-		"null origin":    {http.MethodPost, map[string]string{"Origin": "null"}, false},
-		"own origin":     {http.MethodPost, map[string]string{"Origin": "https://example.com"}, true},
-		"trusted origin": {http.MethodPost, map[string]string{"Origin": "https://app.example.com", "Sec-Fetch-Site": "same-site"}, true},
-	} {
-		r := httptest.NewRequest(c.method, "https://example.com/", nil)
-		for k, v := range c.headers {
-			r.Header.Set(k, v)
-		}
-		err := check(r)
-		var forbidden *ForbiddenError
-		assert.Equal(t, c.passes, err == nil, name)
-		assert.Equal(t, !c.passes, errors.As(err, &forbidden), name)
-	}
-	require.Error(t, (&CSRF{TrustedOrigins: []string{"app.example.com"}}).Check())
-	require.Error(t, (&CSRF{Off: true, TrustedOrigins: []string{"https://a.b"}}).Check())
 }
 
 func TestQueryCredentialIsTakenEachTimeItIsFound(t *testing.T) {

@@ -24,6 +24,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// csrfSecret is of the form of Django's.
+const csrfSecret = "abcdefghijklmnopqrstuvwxyzABCDEF"
+
 func TestOwnCredentialsFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	up := startUpstream(t)
@@ -76,9 +79,9 @@ http://127.0.0.1:$PORT2 {
 	// An unsafe request that another site made with the cookie.
 	forged := g.do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
 	assert.Equal(t, http.StatusForbidden, forged.status)
-	assert.JSONEq(t, `{"detail":"CSRF Failed: Origin checking failed.","code":"csrf_failed"}`, forged.body)
+	assert.JSONEq(t, `{"detail":"CSRF Failed: Origin checking failed - https://evil.example does not match any trusted origins.","code":"csrf_failed"}`, forged.body)
 	assert.Empty(t, up.taken())
-	assert.Equal(t, http.StatusOK, g.do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session, "Sec-Fetch-Site: same-origin").status)
+	assert.Equal(t, http.StatusOK, g.do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session+"; csrftoken="+csrfSecret, "X-Csrftoken: "+csrfSecret, "Sec-Fetch-Site: same-origin").status)
 	up.taken()
 
 	id, _, _ := strings.Cut(strings.Split(g.edgeAuth("", "token", "list", "alice"), "\n")[1], " ")

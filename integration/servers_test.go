@@ -209,4 +209,3 @@ end
 table.sort(all)
 return table.concat(all, '\n')`, "0")
 }
-

@@ -41,6 +41,7 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 func (i *Issuer) clearCookies(w http.ResponseWriter, r *http.Request) {
 	i.setCookie(w, jwt.OwnCookie, "/", "", time.Time{})
 	i.setCookie(w, refreshCookie, prefixOf(r)+i.base(), "", time.Time{})
+	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})
 }
 
 // isUnavailable reports whether an error says nothing of the token.

@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "claim", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
+	"access_lifetime", "audience", "claim", "csrf_cookie", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
 }
 
 // UnmarshalCaddyfile reads:
@@ -44,6 +44,7 @@ var options = []string{
 //		rotate_refresh   [off]
 //		deliver          body|cookie
 //		trusted_origins  <origin…>
+//		csrf_cookie      <name>
 //		login_rate       <attempts> <duration>
 //		second_factor    <group…>
 //		users            htpasswd <file> | http <url>
@@ -94,6 +95,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 		return false, words.One(d, &i.Issuer)
 	case "trusted_origins":
 		return false, words.Many(d, &i.TrustedOrigins)
+	case "csrf_cookie":
+		return false, words.One(d, &i.CSRFCookie)
 	case "second_factor":
 		return false, words.Many(d, &i.SecondFactor)
 	case "users":

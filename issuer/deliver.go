@@ -13,8 +13,8 @@ import (
 const refreshCookie = "__Secure-refresh_token"
 
 // deliver gives tokens to a client: in the body as SimpleJWT does, or in cookies
-// that no script can read.
-func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) error {
+// that no script can read, along with that of CSRF.
+func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair, csrf func(http.ResponseWriter, *http.Request)) error {
 	if !i.byCookie() {
 		return write(w, r, http.StatusOK, struct {
 			Refresh string `json:"refresh,omitempty"`
@@ -25,6 +25,7 @@ func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair) er
 	if tokens.refresh != "" {
 		i.setCookie(w, refreshCookie, prefixOf(r)+i.base(), tokens.refresh, tokens.refreshExpires)
 	}
+	csrf(w, r)
 	return write(w, r, http.StatusOK, struct {
 		Access  time.Time `json:"access_expiration"`
 		Refresh time.Time `json:"refresh_expiration"`
@@ -45,6 +46,25 @@ func (i *Issuer) setCookie(w http.ResponseWriter, name, path, value string, expi
 		cookie.MaxAge = max(seconds(expires.Sub(i.now())), 1)
 	}
 	http.SetCookie(w, cookie)
+}
+
+// csrfLifetime is that of Django's cookie: a year, but for a day.
+const csrfLifetime = 364 * 24 * time.Hour
+
+// setCSRFCookie gives a browser a new token for unsafe requests, which its scripts
+// can read; as Django does at each login.
+func (i *Issuer) setCSRFCookie(w http.ResponseWriter, _ *http.Request) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // scripts must read it
+		Name: i.CSRFCookie, Value: authenticators.NewCSRFSecret(), Path: "/", MaxAge: seconds(csrfLifetime),
+		Secure: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// keepCSRFCookie gives one to a browser that has none.
+func (i *Issuer) keepCSRFCookie(w http.ResponseWriter, r *http.Request) {
+	if had, err := authenticators.FromCookie(r, i.CSRFCookie); err != nil || !authenticators.ValidCSRFSecret(had.Reveal()) {
+		i.setCSRFCookie(w, r)
+	}
 }
 
 // checkSite refuses the requests of other sites where cookies carry the tokens:

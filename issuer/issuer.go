@@ -64,6 +64,11 @@ type Issuer struct {
 	// cookies carry the tokens, such as https://app.example.com.
 	TrustedOrigins []string `json:"trusted_origins,omitempty"`
 
+	// CSRFCookie is the name of the cookie with the token that scripts repeat in
+	// unsafe requests; the same as in 'csrf' of policies. It is set at login, where
+	// that sets a cookie. Default: csrftoken.
+	CSRFCookie string `json:"csrf_cookie,omitempty"`
+
 	endpoints   map[string]endpoint // by path, without a slash at the end
 	host        Host
 	store       store.Store
@@ -194,7 +199,7 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 		}
 	}
 	var err error
-	i.checkOrigin, err = (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins}).OriginCheck()
+	i.checkOrigin, err = (&authenticators.CSRF{TrustedOrigins: i.TrustedOrigins, NoToken: true}).OriginCheck()
 	i.endpoints = i.makeEndpoints()
 	return err
 }
@@ -203,6 +208,7 @@ func (i *Issuer) setDefaults() {
 	if i.JWT == nil && i.Token == nil && i.Session == nil && i.JWKS == "" {
 		i.JWT, i.Token, i.Session, i.JWKS = new(JWT), new(Token), new(Session), defaultJWKSPath
 	}
+	i.CSRFCookie = cmp.Or(i.CSRFCookie, authenticators.DefaultCSRFCookie)
 	if i.Session != nil {
 		i.Session.setDefaults()
 	}

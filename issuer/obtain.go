@@ -29,5 +29,5 @@ func (i *Issuer) giveTokens(w http.ResponseWriter, r *http.Request, user records
 	if err != nil {
 		return err
 	}
-	return i.deliver(w, r, tokens)
+	return i.deliver(w, r, tokens, i.setCSRFCookie)
 }

@@ -51,7 +51,7 @@ func (i *Issuer) refresh(w http.ResponseWriter, r *http.Request) error {
 	if i.JWT.KeepRefresh {
 		tokens.refresh = ""
 	}
-	return i.deliver(w, r, tokens)
+	return i.deliver(w, r, tokens, i.keepCSRFCookie)
 }
 
 // refreshClaims reads the refresh token of a request, if it is one.

@@ -212,7 +212,8 @@ func TestTokensInCookiesAreInNoBody(t *testing.T) {
 	w := i.post("/api/token/", credentials)
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	cookies := w.Header().Values("Set-Cookie")
-	require.Len(t, cookies, 2)
+	require.Len(t, cookies, 3)
+	assert.Regexp(t, `^csrftoken=[A-Za-z0-9]{32}; Path=/; Max-Age=31449600; Secure; SameSite=Lax$`, cookies[2])
 	assert.Regexp(t, `^__Host-access_token=eyJ[^;]+; Path=/; Max-Age=300; HttpOnly; Secure; SameSite=Lax$`, cookies[0])
 	assert.Regexp(t, `^__Secure-refresh_token=eyJ[^;]+; Path=/api/token/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax$`, cookies[1])
 	assert.NotContains(t, w.Body.String(), "eyJ")
@@ -231,7 +232,7 @@ func TestTokensInCookiesAreInNoBody(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	assert.NotContains(t, w.Body.String(), "eyJ")
 	renewed := w.Header().Values("Set-Cookie")
-	require.Len(t, renewed, 2)
+	require.Len(t, renewed, 3, "it had sent no csrftoken")
 	assert.NotEqual(t, cookies[1], renewed[1])
 
 	pass(time.Minute)
@@ -242,7 +243,7 @@ func TestTokensInCookiesAreInNoBody(t *testing.T) {
 	}
 	w = i.post("/api/token/blacklist/", "{}", "Cookie: "+strings.Split(renewed[1], ";")[0])
 	assert.Equal(t, http.StatusUnauthorized, w.Code, "it has ended")
-	assert.Len(t, w.Header().Values("Set-Cookie"), 2)
+	assert.Len(t, w.Header().Values("Set-Cookie"), 3)
 }
 
 func TestLoginsOfOtherIssuersLiveOnWithTheSameKey(t *testing.T) {

@@ -135,6 +135,7 @@ func isJSON(r *http.Request) bool {
 type loginForm struct{ Username, Next string }
 
 func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) error {
+	i.keepCSRFCookie(w, r)
 	said := ""
 	if r.URL.Query().Has("out") {
 		said = "logged_out"
@@ -228,6 +229,7 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 		return fmt.Errorf("making a session: %w", err)
 	}
 	i.setCookie(w, session.OwnCookie, "/", id, i.now().Add(lifetime))
+	i.setCSRFCookie(w, r)
 	return nil
 }
 
@@ -259,6 +261,7 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 		i.audit(r, "logout", current.User, nil)
 	}
 	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
+	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, struct{}{})
 	}

@@ -150,9 +150,9 @@ func TestCookieThatIsNotValidCountsAsNone(t *testing.T) {
 func TestUnsafeRequestsOfOtherSitesAreForbidden(t *testing.T) {
 	t.Parallel()
 	for options, c := range map[string]struct{ stranger, friend bool }{
-		"cookie jwt":           {false, false},
-		"cookie jwt\ncsrf off": {true, true},
-		"cookie jwt\ncsrf {\ntrusted_origins https://friend.example\n}": {false, true},
+		"cookie jwt\ncsrf {\ntoken off\n}": {false, false},
+		"cookie jwt\ncsrf off":             {true, true},
+		"cookie jwt\ncsrf {\ntrusted_origins https://friend.example\ntoken off\n}": {false, true},
 	} {
 		a := withSecret(t, options)
 		for origin, passes := range map[string]bool{"https://evil.example": c.stranger, "https://friend.example": c.friend, "http://example.com": true} {
@@ -163,7 +163,7 @@ func TestUnsafeRequestsOfOtherSitesAreForbidden(t *testing.T) {
 			if err != nil {
 				forbidden, ok := errors.AsType[*authenticators.ForbiddenError](err)
 				require.True(t, ok)
-				assert.Equal(t, "CSRF Failed: Origin checking failed.", forbidden.Detail)
+				assert.Contains(t, forbidden.Detail, "CSRF Failed: Origin checking failed - "+origin)
 			}
 		}
 	}

@@ -105,6 +105,8 @@ func TestTokenInACookieIsGuarded(t *testing.T) {
 		require.NoError(t, guesttest.Load(t, guesttest.NewHost(), a, "token {\n "+config+"\n}"))
 		r := httptest.NewRequest(http.MethodPost, "https://example.com/", nil)
 		r.Header.Set("Origin", c.origin)
+		r.Header.Set("Cookie", "csrftoken=abcdefghijklmnopqrstuvwxyzABCDEF")
+		r.Header.Set("X-CSRFToken", "abcdefghijklmnopqrstuvwxyzABCDEF")
 		err := a.CheckOrigin(r)
 		if c.passes {
 			require.NoError(t, err, config)
@@ -113,7 +115,7 @@ func TestTokenInACookieIsGuarded(t *testing.T) {
 		var forbidden *authenticators.ForbiddenError
 		require.ErrorAs(t, err, &forbidden, config)
 		assert.Equal(t, "csrf_failed", forbidden.Code)
-		assert.Equal(t, "CSRF Failed: Origin checking failed.", forbidden.Detail)
+		assert.Equal(t, "CSRF Failed: Origin checking failed - "+c.origin+" does not match any trusted origins.", forbidden.Detail)
 	}
 }
 

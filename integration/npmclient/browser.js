@@ -87,7 +87,7 @@ try {
   await page.getByRole("button", { name: "Log in" }).click();
   await page.waitForURL(`${base}/app/page`);
   met.letIn = page.url().slice(base.length);
-  met.cookies = (await context.cookies()).map((c) => [c.name, c.httpOnly && "HttpOnly", c.secure && "Secure", c.sameSite].join(" "));
+  met.cookies = (await context.cookies()).toSorted((a, b) => a.name.localeCompare(b.name)).map((c) => [c.name, c.httpOnly && "HttpOnly", c.secure && "Secure", c.sameSite].join(" "));
 
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [320, 1280]) {
