@@ -140,7 +140,7 @@ func sessionCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "list <user>", Short: "Lists a user's sessions by their ids", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return call(cmd, http.MethodGet, "/sessions/"+url.PathEscape(args[0]), nil, table("id", "auth_time", "expires"))
+				return call(cmd, http.MethodGet, "/sessions/"+url.PathEscape(args[0]), nil, table("id", "auth_time", "expires", "ip", "device"))
 			},
 		},
 		&cobra.Command{

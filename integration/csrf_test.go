@@ -42,6 +42,7 @@ func TestUnsafeRequestsByCookieNeedTheTokenOfTheLogin(t *testing.T) {
 		cookies := "Cookie: " + credential + "=" + cookieOf(t, answer, credential) + "; csrftoken=" + token
 		require.Equal(t, http.StatusOK, g.get("/", cookies).status)
 		up.taken()
+		assert.Regexp(t, `127\.0\.0\.1 +Go-http-client/1\.1`, g.edgeAuth("", "session", "list", "alice"), "where and what with")
 		for name, headers := range map[string][]string{
 			"no token":          nil,
 			"of another login":  {"X-Csrftoken: " + csrfSecret},

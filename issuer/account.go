@@ -38,8 +38,8 @@ type account struct {
 // loginLine is a place where the user is logged in: a browser's session, or the
 // tokens of an app.
 type loginLine struct {
-	ID, Kind, Since, Machine string
-	Here                     bool
+	ID, Kind, Since, Machine, IP, Device string
+	Here                                 bool
 }
 
 type tokenLine struct{ ID, Name, Since, Machine, Until string }
@@ -115,6 +115,7 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int,
 	for _, s := range sessions {
 		data.Sessions = append(data.Sessions, loginLine{
 			ID: s.ID, Kind: "session", Since: s.AuthTime.UTC().Format(dayAndTime), Machine: s.AuthTime.UTC().Format(time.RFC3339), Here: s.ID == current.ID,
+			IP: s.IP, Device: s.Device,
 		})
 	}
 	logins, err := records.ListLogins(r.Context(), i.store, user.ID)

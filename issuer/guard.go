@@ -108,7 +108,7 @@ func rateKey(kind string, names ...string) string {
 // addressOf is where a request comes from, as Caddy's trusted_proxies tell. Of an
 // IPv6 address it is the network, of which one client has all.
 func addressOf(r *http.Request) string {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	text := clientIP(r)
 	address, err := netip.ParseAddr(text)
 	if err != nil {
 		return text
@@ -117,4 +117,11 @@ func addressOf(r *http.Request) string {
 		return netip.PrefixFrom(address, 64).Masked().String()
 	}
 	return address.String()
+}
+
+// clientIP is the address that a request comes from, as Caddy's trusted_proxies
+// tell.
+func clientIP(r *http.Request) string {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return text
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/session"
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -224,6 +225,7 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 	lifetime := time.Duration(i.Session.Lifetime)
 	id, err := records.NewSession(r.Context(), i.store, records.Session{
 		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: login, Methods: proved,
+		IP: clientIP(r), Device: deviceOf(r),
 	}, lifetime)
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
@@ -231,6 +233,16 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 	i.setCookie(w, session.OwnCookie, "/", id, i.now().Add(lifetime))
 	i.setCSRFCookie(w, r)
 	return nil
+}
+
+// maxDevice bounds what is kept of a User-Agent, in characters.
+const maxDevice = 200
+
+// deviceOf is what a browser says of itself, for users to tell their sessions
+// apart.
+func deviceOf(r *http.Request) string {
+	device := []rune(identity.SafeText(r.UserAgent()))
+	return string(device[:min(len(device), maxDevice)])
 }
 
 func (i *Issuer) logoutPage(w http.ResponseWriter, r *http.Request) error {

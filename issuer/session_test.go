@@ -149,6 +149,17 @@ func (i *testIssuer) page(path string, headers ...string) *httptest.ResponseReco
 	return i.serve(r)
 }
 
+func TestSessionsAreToldApartByDevice(t *testing.T) {
+	t.Parallel()
+	i := browsed(t, "")
+	w := i.submit("/login/", loginOf("alice", "wonderland", ""), "User-Agent: Firefox\x01<b>"+strings.Repeat("x", 500))
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	cookie := "Cookie: " + session.OwnCookie + "=" + sessionOf(t, w)
+	body := i.page("/account/", cookie).Body.String()
+	assert.Contains(t, body, "Firefox &lt;b&gt;xxx")
+	assert.NotContains(t, body, strings.Repeat("x", 200), "bounded")
+}
+
 func TestLoginNeverKeepsTheSessionThatWasThere(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "lifetime 2h")

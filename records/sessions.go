@@ -27,6 +27,8 @@ type Session struct {
 	Scopes   []string  `json:"scopes,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"` // when the user logged in
 	Methods  []string  `json:"amr,omitempty"`      // how (RFC 8176)
+	IP       string    `json:"ip,omitempty"`       // where the user logged in from
+	Device   string    `json:"device,omitempty"`   // what with: the browser's User-Agent
 	Created  time.Time `json:"created,omitzero"`
 	Expires  time.Time `json:"expires"` // the absolute end
 
