@@ -36,7 +36,7 @@ func unsafeRequest(headers map[string]string) *http.Request {
 	r.TLS = new(tls.ConnectionState)
 	r.Header.Set("Origin", "https://example.com")
 	r.Header.Set("Cookie", "csrftoken="+aSecret)
-	r.Header.Set("X-CSRFToken", aSecret)
+	r.Header.Set("X-Csrftoken", aSecret)
 	for name, value := range headers {
 		r.Header.Set(name, value)
 		if value == "" {

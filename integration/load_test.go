@@ -225,13 +225,22 @@ func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 		for i, block := range blocks.FindAllStringSubmatch(string(text), -1) {
 			found++
 			g := newGateway(t)
-			g.env = append(g.env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40))
-			config := g.write("Caddyfile", block[1])
+			g.env = append(g.env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40),
+				"SESSION_SECRET=s", "SECRET_KEY=s", "COOKIE_PASSWORD=s", "SESSION_KEY=s", "APP_KEY="+strings.Repeat("k", 32))
+			config := g.write("Caddyfile", wholeSite(block[1]))
 			out, err := g.command("", "adapt", "--adapter", "caddyfile", "--config", config, "--validate")
 			require.NoError(t, err, "%s, block %d: %s", file, i+1, out)
 		}
 	}
 	assert.Greater(t, found, 5)
+}
+
+// wholeSite completes a block that shows an authenticator alone.
+func wholeSite(block string) string {
+	if !strings.HasPrefix(block, "session") {
+		return block
+	}
+	return "{\nedge_auth {\nstore redis redis://127.0.0.1:6379/0\n}\n}\nexample.com {\nedge_auth {\n" + block + "}\n}"
 }
 
 func TestRiskyConfigsAreWarnedAbout(t *testing.T) {

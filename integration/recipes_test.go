@@ -84,8 +84,9 @@ func TestUserWhoIsGoneFromDjangoIsRefusedWithinMilliseconds(t *testing.T) {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
 			d, _ := startDjangoSite(t, "check_user")
-			var delays []time.Duration
-			for i := range 11 {
+			const users = 11
+			delays := make([]time.Duration, 0, users)
+			for i := range users {
 				name := "user" + strconv.Itoa(i)
 				d.change(name, "password") // makes the user
 				cookie := d.login(name)

@@ -106,7 +106,7 @@ func TestTokenInACookieIsGuarded(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "https://example.com/", nil)
 		r.Header.Set("Origin", c.origin)
 		r.Header.Set("Cookie", "csrftoken=abcdefghijklmnopqrstuvwxyzABCDEF")
-		r.Header.Set("X-CSRFToken", "abcdefghijklmnopqrstuvwxyzABCDEF")
+		r.Header.Set("X-Csrftoken", "abcdefghijklmnopqrstuvwxyzABCDEF")
 		err := a.CheckOrigin(r)
 		if c.passes {
 			require.NoError(t, err, config)
