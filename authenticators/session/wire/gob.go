@@ -14,7 +14,7 @@ func Gob(session []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := gob{cursor: c, types: make(map[int64]gobType)}
+	g := gobReader{cursor: c, types: make(map[int64]gobType)}
 	if _, err := g.uint(); err != nil { // the length of a message
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func Gob(session []byte) (map[string]any, error) {
 	return nil, errNoMap
 }
 
-type gob struct {
+type gobReader struct {
 	cursor
 	types map[int64]gobType
 }
@@ -80,7 +80,7 @@ const (
 
 var errGob = errors.New("gob: describes a type that can't be")
 
-func (g *gob) uint() (uint64, error) {
+func (g *gobReader) uint() (uint64, error) {
 	first, err := g.byte()
 	if err != nil || first < 0x80 {
 		return uint64(first), err
@@ -92,7 +92,7 @@ func (g *gob) uint() (uint64, error) {
 	return g.bigEndian(size)
 }
 
-func (g *gob) int() (int64, error) {
+func (g *gobReader) int() (int64, error) {
 	n, err := g.uint()
 	if n&1 == 1 {
 		return ^int64(n >> 1), err //nolint:gosec // one bit fewer
@@ -100,7 +100,7 @@ func (g *gob) int() (int64, error) {
 	return int64(n >> 1), err //nolint:gosec // one bit fewer
 }
 
-func (g *gob) text() (string, error) {
+func (g *gobReader) text() (string, error) {
 	n, err := g.uint()
 	if err != nil {
 		return "", err
@@ -110,7 +110,7 @@ func (g *gob) text() (string, error) {
 
 // typeID returns the type of what comes next. Descriptions of types may stand
 // before it, each with the length of another part after it.
-func (g *gob) typeID() (int64, error) {
+func (g *gobReader) typeID() (int64, error) {
 	for {
 		id, err := g.int()
 		if err != nil || id >= 0 {
@@ -127,7 +127,7 @@ func (g *gob) typeID() (int64, error) {
 
 // whole reads a value that stands by itself. One that is no struct has a zero
 // before it, where a struct has the number of a field.
-func (g *gob) whole(id int64) (any, error) {
+func (g *gobReader) whole(id int64) (any, error) {
 	if t, ok := g.types[id]; !ok || t.kind != gobStruct {
 		zero, err := g.uint()
 		if err != nil {
@@ -140,7 +140,7 @@ func (g *gob) whole(id int64) (any, error) {
 	return g.value(id)
 }
 
-func (g *gob) value(id int64) (any, error) {
+func (g *gobReader) value(id int64) (any, error) {
 	switch id {
 	case gobBool:
 		n, err := g.uint()
@@ -197,7 +197,7 @@ func (g *gob) value(id int64) (any, error) {
 
 // anything reads a value whose type stands before it, with a name that is of no
 // use here.
-func (g *gob) anything() (any, error) {
+func (g *gobReader) anything() (any, error) {
 	name, err := g.text()
 	if err != nil || name == "" {
 		return nil, err
@@ -213,7 +213,7 @@ func (g *gob) anything() (any, error) {
 }
 
 // count reads how many values follow.
-func (g *gob) count() (uint64, error) {
+func (g *gobReader) count() (uint64, error) {
 	n, err := g.uint()
 	if err != nil {
 		return 0, err
@@ -224,7 +224,7 @@ func (g *gob) count() (uint64, error) {
 	return n, g.spend(n)
 }
 
-func (g *gob) list(t gobType) (any, error) {
+func (g *gobReader) list(t gobType) (any, error) {
 	n, err := g.count()
 	if err != nil {
 		return nil, err
@@ -238,14 +238,14 @@ func (g *gob) list(t gobType) (any, error) {
 	return list, nil
 }
 
-func (g *gob) pairs(t gobType) (any, error) {
+func (g *gobReader) pairs(t gobType) (any, error) {
 	n, err := g.count()
 	if err != nil {
 		return nil, err
 	}
 	object := make(map[string]any, n)
 	for range n {
-		key, err := g.value(t.key)
+		name, ok, err := g.key(t.key)
 		if err != nil {
 			return nil, err
 		}
@@ -253,14 +253,25 @@ func (g *gob) pairs(t gobType) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if name, ok := keyText(key); ok {
+		if ok {
 			object[name] = value
 		}
 	}
 	return object, nil
 }
 
-func (g *gob) fields(t gobType) (any, error) {
+// key reads the key of a pair; false: it can't be named.
+func (g *gobReader) key(id int64) (name string, ok bool, err error) {
+	if id == gobString { // as nearly all are
+		name, err = g.text()
+		return name, true, err
+	}
+	key, err := g.value(id)
+	name, ok = keyText(key)
+	return name, ok, err
+}
+
+func (g *gobReader) fields(t gobType) (any, error) {
 	object := make(map[string]any) // the description may be of many fields
 	err := g.each(func(field int) error {
 		if field >= len(t.fields) {
@@ -276,7 +287,7 @@ func (g *gob) fields(t gobType) (any, error) {
 // each reads a struct: run is asked to read the fields that are not zero, in
 // their order. Before each stands how far it is from the one before, and a zero
 // ends them.
-func (g *gob) each(run func(field int) error) error {
+func (g *gobReader) each(run func(field int) error) error {
 	field := -1
 	for {
 		delta, err := g.uint()
@@ -302,7 +313,7 @@ func (g *gob) each(run func(field int) error) error {
 // describe reads gob's wireType: a struct of which one field is set, with the
 // description of an array, a slice, a struct, a map or a type with its own
 // encoding.
-func (g *gob) describe(id int64) error {
+func (g *gobReader) describe(id int64) error {
 	if _, twice := g.types[id]; twice || id <= gobInterface || len(g.types) == maxDepth {
 		return errGob
 	}
@@ -319,7 +330,7 @@ func (g *gob) describe(id int64) error {
 
 // describePart reads a field of a type's description. The first is common to all:
 // the type's name and number.
-func (g *gob) describePart(t *gobType, field int) (err error) {
+func (g *gobReader) describePart(t *gobType, field int) (err error) {
 	switch {
 	case field == 0:
 		return g.each(func(field int) error {
@@ -344,7 +355,7 @@ func (g *gob) describePart(t *gobType, field int) (err error) {
 	return err
 }
 
-func (g *gob) describeFields() ([]gobField, error) {
+func (g *gobReader) describeFields() ([]gobField, error) {
 	n, err := g.count()
 	if err != nil {
 		return nil, err

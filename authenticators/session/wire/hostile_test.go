@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"fmt"
 	"runtime"
 	"strings"
@@ -188,4 +189,32 @@ func TestFormatsOfPHPCantBeMistaken(t *testing.T) {
 	long := strings.Repeat("n", 32)
 	_, err := PHP([]byte(" " + long + fmt.Sprintf("s:%d:\"%s\";", len(evil), evil)))
 	require.Error(t, err)
+}
+
+// compressedSessions are one session in each compression.
+func compressedSessions(t *testing.T) map[string][]byte {
+	t.Helper()
+	sessions := make(map[string][]byte)
+	for name, to := range map[string]func(*bytes.Buffer) writeCloser{
+		"zlib": func(out *bytes.Buffer) writeCloser { return zlib.NewWriter(out) },
+		"gzip": func(out *bytes.Buffer) writeCloser { return gzip.NewWriter(out) },
+		"lz4": func(out *bytes.Buffer) writeCloser {
+			w := lz4.NewWriter(out)
+			require.NoError(t, w.Apply(lz4.BlockSizeOption(lz4.Block64Kb)))
+			return w
+		},
+		"zstd": func(out *bytes.Buffer) writeCloser {
+			w, err := zstd.NewWriter(out)
+			require.NoError(t, err)
+			return w
+		},
+	} {
+		var out bytes.Buffer
+		w := to(&out)
+		_, err := w.Write([]byte(`{"_auth_user_id": "1", "text": "` + strings.Repeat("text ", 100) + `"}`))
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		sessions[name] = out.Bytes()
+	}
+	return sessions
 }

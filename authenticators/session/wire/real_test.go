@@ -42,7 +42,7 @@ func reals(t testing.TB) []real {
 }
 
 func decoderNamed(name string) Decoder {
-	return map[string]Decoder{"django": Python, "php": PHP, "rails": Rack(time.Now)}[name]
+	return map[string]Decoder{"django": Python, "php": PHP, "rails": Rack(time.Now), "gob": Gob, "json": JSON}[name]
 }
 
 func TestWhatOtherLanguagesWriteIsRead(t *testing.T) {
