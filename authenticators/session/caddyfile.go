@@ -22,7 +22,7 @@ var options = []string{
 //		user <path>
 //		claim <name> <path>
 //		touch <duration>
-//		csrf [off] { trusted_origins <origin…> }
+//		csrf [off] { trusted_origins <origin…>; cookie <name>; header <name>; token off }
 //		redis <url>
 //		id_prefix <text>
 //	}

@@ -78,7 +78,7 @@ func TestCaddyfileMistakesAreToldAtLoad(t *testing.T) {
 		{"custom without a key", "session custom {\n cookie a\n decode json\n user id\n}", "all needed"},
 		{"path with an empty name", "session django {\n user a..b\n}", "a name is empty"},
 		{"claim mapped twice", "session django {\n claim a b\n claim a c\n}", "mapped twice"},
-		{"csrf off beside origins", "session {\n csrf off {\n  trusted_origins https://a.example\n }\n}", "leave trusted_origins out"},
+		{"csrf off beside origins", "session {\n csrf off {\n  trusted_origins https://a.example\n }\n}", "leave its other options out"},
 		{"origin without a scheme", "session {\n csrf {\n  trusted_origins a.example\n }\n}", "scheme and host are needed"},
 		{"cookie that no browser can send", "session {\n cookie a;b\n}", "cookie 'a;b'"},
 		{"cookie with an equals sign", "session django {\n cookie a=b\n}", "cookie 'a=b'"},
