@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -243,7 +244,7 @@ func Symfony(session []byte) (map[string]any, error) {
 	}
 	for name, value := range attributes {
 		text, ok := value.(string)
-		if !ok || len(name) < len("_security_") || name[:len("_security_")] != "_security_" {
+		if !ok || !strings.HasPrefix(name, "_security_") || !strings.HasPrefix(text, "O:") && !strings.HasPrefix(text, "C:") {
 			continue
 		}
 		token, err := Unserialize([]byte(text))
