@@ -229,13 +229,15 @@ func TestWhatIsOnlyEncodedIsDecoded(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	all := allSealed(f)
+	sealed := make(map[string]bool) // several frameworks share a secret here
 	for i, s := range all {
 		f.Add(uint8(i), s.value, s.beside) //nolint:gosec // few
+		sealed[s.id] = true
 	}
 	f.Fuzz(func(t *testing.T, which uint8, value, beside string) {
 		s := all[int(which)%len(all)]
 		id, err := s.open([]string{s.secret}, s.clock)(s.cookie, value, beside)
-		if err == nil && id != s.id {
+		if err == nil && !sealed[id] {
 			t.Fatalf("opened to %q", id)
 		}
 		if err != nil && err != ErrForged { //nolint:errorlint // all failures look alike
