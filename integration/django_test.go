@@ -3,11 +3,8 @@ package integration
 import (
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,25 +25,7 @@ func startPython(t testing.TB, path, script string, args ...string) string {
 	t.Helper()
 	port := freeport.Take(t)
 	// Debian's Python has Debian's Django; another Python in PATH would not.
-	cmd := exec.Command("/usr/bin/python3", append([]string{script, port}, args...)...)
-	out := new(logBuffer)
-	cmd.Stdout, cmd.Stderr = out, out
-	require.NoError(t, cmd.Start(), "Debian's python3 with Django is needed; ./test.sh installs it")
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	base := "http://127.0.0.1:" + port
-	eventually(t, 30*time.Second, func() bool {
-		resp, err := http.Get(base + path)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return true
-	}, "%s does not answer: %s", script, out)
-	return base
+	return "http://" + startSite(t, port, path, append([]string{"/usr/bin/python3", script, port}, args...)...)
 }
 
 // djangoLogin logs alice in at the Django app and returns her session cookie.

@@ -19,8 +19,8 @@ import (
 )
 
 // startSite runs the server of a framework until the test ends, and returns its
-// address as soon as it answers.
-func startSite(t testing.TB, port string, command ...string) string {
+// address as soon as it answers at path.
+func startSite(t testing.TB, port, path string, command ...string) string {
 	t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
 	out := new(logBuffer)
@@ -33,7 +33,7 @@ func startSite(t testing.TB, port string, command ...string) string {
 	})
 	address := "127.0.0.1:" + port
 	eventually(t, 30*time.Second, func() bool {
-		resp, err := http.Get("http://" + address + "/whoami")
+		resp, err := http.Get("http://" + address + path)
 		if err != nil {
 			return false
 		}
@@ -64,12 +64,12 @@ func sites() []site {
 		dir, err := npmClient()
 		require.NoError(t, err)
 		port := freeport.Take(t)
-		return startSite(t, port, "node", dir+"/express.js", port, redis.URL(), siteSecret)
+		return startSite(t, port, "/whoami", "node", dir+"/express.js", port, redis.URL(), siteSecret)
 	}
 	flask := func(args ...string) func(*testing.T, *redistest.Server) string {
 		return func(t *testing.T, redis *redistest.Server) string {
-			port := freeport.Take(t)
-			return startSite(t, port, append([]string{"/usr/bin/python3", "flask/site.py", port, redis.URL(), siteSecret}, args...)...)
+			base := startPython(t, "/whoami", "flask/site.py", append([]string{redis.URL(), siteSecret}, args...)...)
+			return strings.TrimPrefix(base, "http://")
 		}
 	}
 	return append(phpSites(), []site{
@@ -101,7 +101,7 @@ func phpSites() []site {
 			config: "session php {\n claim name user.name\n}",
 			start: func(t *testing.T, redis *redistest.Server) string {
 				port := freeport.Take(t)
-				return startSite(t, port, "php", "-S", "127.0.0.1:"+port, "-d", "session.save_handler=redis",
+				return startSite(t, port, "/whoami", "php", "-S", "127.0.0.1:"+port, "-d", "session.save_handler=redis",
 					"-d", `session.save_path="tcp://`+redis.Addr+`"`, "-d", "session.serialize_handler="+handler, "php/site.php")
 			},
 		})

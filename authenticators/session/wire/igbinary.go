@@ -136,22 +136,7 @@ func (g *igbinary) array(size uint64, entries phpArray) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.enter(n); err != nil {
-		return nil, err
-	}
-	defer g.leave()
-	for range n {
-		name, index, err := g.key()
-		if err != nil {
-			return nil, err
-		}
-		value, err := g.value()
-		if err != nil {
-			return nil, err
-		}
-		entries.add(name, index, value, int(n)) //nolint:gosec // entered
-	}
-	return entries.done(), nil
+	return g.entries(n, entries, g.key, g.value)
 }
 
 // key reads the key of an entry: text, or a number, for which index is not noIndex.

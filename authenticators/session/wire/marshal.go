@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -347,11 +346,7 @@ func (m *marshal) float() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return nil, errNumber
-	}
-	return float(f), nil
+	return parseFloat(text)
 }
 
 // bignum reads a sign, a number of 16-bit words, and the words.

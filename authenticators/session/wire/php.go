@@ -138,11 +138,7 @@ func (p *php) float() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return nil, errNumber
-	}
-	return float(f), nil
+	return parseFloat(text)
 }
 
 // quoted reads text: its length in bytes, and the bytes between quotes.
@@ -196,22 +192,11 @@ func (p *php) array(entries phpArray) (any, error) {
 	if err := p.expect("{"); err != nil {
 		return nil, err
 	}
-	if err := p.enter(n); err != nil {
+	value, err := p.entries(n, entries, p.key, p.value)
+	if err != nil {
 		return nil, err
 	}
-	defer p.leave()
-	for range n {
-		name, index, err := p.key()
-		if err != nil {
-			return nil, err
-		}
-		value, err := p.value()
-		if err != nil {
-			return nil, err
-		}
-		entries.add(name, index, value, int(n)) //nolint:gosec // entered
-	}
-	return entries.done(), p.expect("}")
+	return value, p.expect("}")
 }
 
 // key reads the key of an entry: text, or a number, for which index is not noIndex.
@@ -267,6 +252,26 @@ func (a *phpArray) add(name string, index int64, value any, size int) {
 		name = fieldName(name)
 	}
 	a.object[name] = value
+}
+
+// entries reads as many entries.
+func (c *cursor) entries(n uint64, into phpArray, key func() (string, int64, error), value func() (any, error)) (any, error) {
+	if err := c.enter(n); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	for range n {
+		name, index, err := key()
+		if err != nil {
+			return nil, err
+		}
+		item, err := value()
+		if err != nil {
+			return nil, err
+		}
+		into.add(name, index, item, int(n)) //nolint:gosec // entered
+	}
+	return into.done(), nil
 }
 
 func (a *phpArray) done() any {

@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -374,11 +373,7 @@ func (u *unpickler) number(op byte) (bool, error) {
 func numberLine(op byte, text string) (any, error) {
 	switch {
 	case op == 'F':
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, errNumber
-		}
-		return float(f), nil
+		return parseFloat(text)
 	case op == 'I' && (text == "00" || text == "01"):
 		return text == "01", nil
 	}

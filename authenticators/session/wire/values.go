@@ -67,6 +67,14 @@ func float(f float64) any {
 	return f
 }
 
+func parseFloat(text string) (any, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, errNumber
+	}
+	return float(f), nil
+}
+
 // uuid writes 16 bytes as RFC 9562 does.
 func uuid(data string) string {
 	digits := hex.EncodeToString([]byte(data))
