@@ -161,6 +161,19 @@ func TestChangedSealsAreForged(t *testing.T) {
 	}
 }
 
+func TestExpressDemandsItsPrefixAndFastifyDoesNot(t *testing.T) {
+	t.Parallel()
+	c := captured(t, "express5-connect_redis10/login-alice")
+	value, ok := strings.CutPrefix(c.Value, "s:")
+	require.True(t, ok)
+	_, err := Express([]string{secret}, nil)(c.CookieName, value, "")
+	require.ErrorIs(t, err, ErrForged)
+	for _, value := range []string{value, c.Value} {
+		_, err := Fastify([]string{secret}, nil)(c.CookieName, value, "")
+		require.NoError(t, err)
+	}
+}
+
 func TestSealsEndByTheClock(t *testing.T) {
 	t.Parallel()
 	gorilla := captured(t, "go-gorilla-boj_redistore-gob/login-nested")
