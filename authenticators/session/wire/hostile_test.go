@@ -218,3 +218,37 @@ func compressedSessions(t *testing.T) map[string][]byte {
 	}
 	return sessions
 }
+
+// Valid sessions that nest: some levels are fine, more than the limit are not.
+func TestNestingHasALimit(t *testing.T) {
+	t.Parallel()
+	many := strings.Repeat
+	for name, c := range map[string]struct {
+		decode Decoder
+		nested func(n int) string
+	}{
+		"msgpack":       {Msgpack, func(n int) string { return many("\x81\xa1a", n) + "\xc0" }},
+		"php_serialize": {PHP, func(n int) string { return many(`a:1:{s:1:"a";`, n) + "N;" + many("}", n) }},
+		"igbinary":      {PHP, func(n int) string { return "\x00\x00\x00\x02" + many("\x14\x01\x11\x01a", n) + "\x00" }},
+		"marshal":       {Marshal, func(n int) string { return "\x04\x08" + many("{\x06:\x06a", n) + "0" }},
+		"pickle":        {Pickle, func(n int) string { return "\x80\x04" + many("}\x8c\x01a", n) + "N" + many("s", n) + "." }},
+		"json":          {JSON, func(n int) string { return many(`{"a":`, n) + "null" + many("}", n) }},
+		"gob": {Gob, func(n int) string {
+			var value any = 1
+			for range n {
+				value = map[string]any{"a": value}
+			}
+			return string(gobbed(t, value))
+		}},
+	} {
+		_, err := c.decode([]byte(c.nested(30)))
+		require.NoError(t, err, name)
+		_, err = c.decode([]byte(c.nested(maxDepth + 2)))
+		require.Error(t, err, name)
+	}
+	lists := "\xdc\x4e\x20" + many("\xc0", 20_000) // 20,000 values
+	_, err := Msgpack([]byte("\x81\xa1a" + lists))
+	require.ErrorIs(t, err, errTooMuch, "with the map, one too many")
+	_, err = Msgpack([]byte("\x81\xa1a\xdc\x4e\x1f" + many("\xc0", 19_999)))
+	require.NoError(t, err)
+}
