@@ -60,12 +60,15 @@ type site struct {
 }
 
 func sites() []site {
-	express := func(t *testing.T, redis *redistest.Server) string {
-		dir, err := npmClient()
-		require.NoError(t, err)
-		port := freeport.Take(t)
-		return startSite(t, port, "/whoami", "node", dir+"/express.js", port, redis.URL(), siteSecret)
+	node := func(script string, args ...string) func(*testing.T, *redistest.Server) string {
+		return func(t *testing.T, redis *redistest.Server) string {
+			dir, err := npmClient()
+			require.NoError(t, err)
+			port := freeport.Take(t)
+			return startSite(t, port, "/whoami", append([]string{"node", dir + "/" + script, port, redis.URL(), siteSecret}, args...)...)
+		}
 	}
+	express := node("express.js")
 	flask := func(args ...string) func(*testing.T, *redistest.Server) string {
 		return func(t *testing.T, redis *redistest.Server) string {
 			base := startPython(t, "/whoami", "flask/site.py", append([]string{redis.URL(), siteSecret}, args...)...)
@@ -80,6 +83,26 @@ func sites() []site {
 		{
 			name: "Express with an id of its own", start: express, login: "/login?plain", cookie: "connect.sid", user: "alice",
 			config: "session express {\n secret another `" + siteSecret + "`\n user userId\n}",
+		},
+		{
+			name: "Koa, koa-generic-session", start: node("koa.js", "generic"), login: "/login", cookie: "koa.sid", user: "4711",
+			config: "session koa {\n secret `" + siteSecret + "`\n user user.id\n}",
+		},
+		{
+			name: "Koa, koa-session", start: node("koa.js", "session"), login: "/login", cookie: "koa.sess", user: "4711",
+			config: "session koa-session {\n secret `" + siteSecret + "`\n user user.id\n}",
+		},
+		{
+			name: "Fastify", start: node("fastify.js"), login: "/login", cookie: "sessionId", user: "4711",
+			config: "session fastify {\n secret `" + siteSecret + "`\n}",
+		},
+		{
+			name: "Fastify as Express", start: node("fastify.js", "s:"), login: "/login", cookie: "sessionId", user: "4711",
+			config: "session fastify {\n secret `" + siteSecret + "`\n}",
+		},
+		{
+			name: "hapi", start: node("hapi.js"), login: "/login", cookie: "session", user: "4711",
+			config: "session hapi {\n secret `" + siteSecret + "`\n}",
 		},
 		{
 			name: "Flask", start: flask(), login: "/login", cookie: "session", user: "alice", keepsID: true,
@@ -133,18 +156,22 @@ func (b *browser) post(t *testing.T, path string) *http.Response {
 	return resp
 }
 
-// cookie is what the browser sends.
-func (b *browser) cookie(t *testing.T, name string) string {
+// cookie is what the browser sends: a cookie, and after it the one with its
+// signature, where there is one.
+func (b *browser) cookie(t *testing.T, name string) (header string, beside string) {
 	t.Helper()
 	at, err := url.Parse(b.base)
 	require.NoError(t, err)
 	for _, c := range b.client.Jar.Cookies(at) {
-		if c.Name == name {
-			return "Cookie: " + name + "=" + c.Value
+		switch c.Name {
+		case name:
+			header = "Cookie: " + name + "=" + c.Value
+		case name + ".sig":
+			beside = "; " + c.Name + "=" + c.Value
 		}
 	}
-	require.Fail(t, "no cookie "+name)
-	return ""
+	require.NotEmpty(t, header, "no cookie "+name)
+	return header, beside
 }
 
 // Whoever logs in to a real application through the gateway is known next door,
@@ -174,32 +201,32 @@ func TestLoginsOfRealServersAreKnownAtTheGateway(t *testing.T) {
 			b := newBrowser(t, g.url)
 			require.Equal(t, http.StatusUnauthorized, g.get("/").status)
 			b.post(t, s.login)
-			cookie := b.cookie(t, s.cookie)
+			cookie, beside := b.cookie(t, s.cookie)
 			keys := ttls(t, redis)
-			passed := g.get("/", cookie, "Remote-User: admin")
+			passed := g.get("/", cookie+beside, "Remote-User: admin")
 			require.Equal(t, http.StatusOK, passed.status, passed.body)
 			got := up.one(t)
 			assert.Equal(t, []string{s.user}, header(got, "Remote-User"))
-			assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ")}, header(got, "Cookie"), "the app's own cookie stays")
+			assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ") + beside}, header(got, "Cookie"), "the app's own cookie stays")
 			assert.Empty(t, passed.header.Values("Set-Cookie"), "and is never set")
 			assert.Equal(t, keys, ttls(t, redis), "nothing is written")
 
 			name, value, _ := strings.Cut(strings.TrimPrefix(cookie, "Cookie: "), "=")
 			changed := value[:len(value)-1] + string(value[len(value)-1]^1)
 			for _, forged := range []string{changed, value + "0", value[1:], value + "; " + name + "=" + changed} {
-				assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: "+name+"="+forged).status, forged)
+				assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: "+name+"="+forged+beside).status, forged)
 			}
 
 			b.post(t, "/logout")
 			for range 2 {
-				assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie).status, "the very next request")
+				assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+beside).status, "the very next request")
 			}
 			assert.Empty(t, up.taken())
 
 			b.post(t, s.login)
-			again := b.cookie(t, s.cookie)
+			again, beside := b.cookie(t, s.cookie)
 			assert.Equal(t, s.keepsID, again == cookie)
-			assert.Equal(t, http.StatusOK, g.get("/", again).status)
+			assert.Equal(t, http.StatusOK, g.get("/", again+beside).status)
 		})
 	}
 }
