@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -189,6 +190,7 @@ func (a *App) Start() error {
 		}
 	}
 	go a.settle(a.started)
+	go a.advise(a.started)
 	return nil
 }
 
@@ -199,6 +201,28 @@ func (a *App) settle(ctx context.Context) {
 	a.ring.settle(ctx, a.storage, a.logger)
 	if a.DemoUser != nil {
 		a.DemoUser.settle(ctx, a)
+	}
+}
+
+// adviseEvery is how often a store that does not answer is asked again.
+const adviseEvery = 5 * time.Second
+
+// advise warns of what endangers the records in the store, as soon as that
+// answers. It ends by itself, at the latest when the app is cleaned up.
+func (a *App) advise(ctx context.Context) {
+	adviser, ok := a.store.Handle.(store.Adviser)
+	for ok && ctx.Err() == nil {
+		advice, err := adviser.Advise(ctx)
+		if err == nil {
+			for _, danger := range advice {
+				a.logger.Warn(danger)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(adviseEvery):
+		}
 	}
 }
 

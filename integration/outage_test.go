@@ -157,3 +157,16 @@ func TestRedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
 		return g.get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").status == http.StatusUnauthorized
 	}, "does not recover")
 }
+
+// A revocation that Redis has evicted revokes nothing.
+func TestRedisThatMayForgetIsWarnedAboutOnceItAnswers(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	redis.Kill()
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
+	assert.Empty(t, g.log.lines("may evict"))
+	redis.Restart(t)
+	for _, danger := range []string{"may evict what must not be lost (maxmemory-policy allkeys-lru)", "keeps nothing on disk"} {
+		eventually(t, 15*time.Second, func() bool { return len(g.log.lines(danger)) == 1 }, "not warned: %s", danger)
+	}
+}

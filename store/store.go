@@ -112,6 +112,13 @@ type Handle interface {
 	Destruct() error
 }
 
+// Adviser is a Handle that can tell what endangers the records in it.
+type Adviser interface {
+	// Advise returns a sentence for each danger. It fails only if the store could not
+	// be asked.
+	Advise(ctx context.Context) ([]string, error)
+}
+
 // Provider is a store as config: what a Caddy guest module in Namespace is.
 type Provider interface {
 	// Key is all that defines the store; equal keys share one Handle. It may

@@ -222,4 +222,5 @@ func init() { goredis.SetLogger(silent{}) }
 var (
 	_ store.Handle        = (*Store)(nil)
 	_ store.ForeignReader = (*Store)(nil)
+	_ store.Adviser       = (*Store)(nil)
 )

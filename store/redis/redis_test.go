@@ -32,7 +32,7 @@ func contract(t *testing.T, server *redistest.Server, config Config) {
 	t.Helper()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		c := config
-		c.Prefix = strings.ReplaceAll(t.Name(), "/", ":") + ":"
+		c.Prefix += strings.ReplaceAll(t.Name(), "/", ":") + ":"
 		c.Timeout = caddy.Duration(5 * time.Second)
 		return open(t, &c)
 	}, func(t *testing.T, d time.Duration) {
