@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 // maxCalls is how many calls may be under way at once, those included that
@@ -67,7 +69,24 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 	if ctx.Err() != nil {
 		return none, ctx.Err() // the caller went away; that says nothing of Redis
 	}
+	lookAround(client, err)
 	return none, err
+}
+
+// lookAround lets a client of a Cluster ask again which server has which keys,
+// when one of them does not answer: its replica may have taken over. By itself it
+// would ask once a minute. Many calls at once make one question.
+func lookAround(client goredis.UniversalClient, err error) {
+	cluster, ok := client.(*goredis.ClusterClient)
+	if !ok {
+		return
+	}
+	var reply goredis.Error
+	isReply := errors.As(err, &reply) && !goredis.HasErrorPrefix(err, "CLUSTERDOWN")
+	if isReply || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, store.ErrWrongType) || errors.Is(err, store.ErrChanged) {
+		return
+	}
+	cluster.ReloadState(context.Background())
 }
 
 // run is do for what has no result.
