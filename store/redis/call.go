@@ -69,14 +69,14 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 	if ctx.Err() != nil {
 		return none, ctx.Err() // the caller went away; that says nothing of Redis
 	}
-	lookAround(client, err)
+	lookAround(ctx, client, err)
 	return none, err
 }
 
 // lookAround lets a client of a Cluster ask again which server has which keys,
 // when one of them does not answer: its replica may have taken over. By itself it
 // would ask once a minute. Many calls at once make one question.
-func lookAround(client goredis.UniversalClient, err error) {
+func lookAround(ctx context.Context, client goredis.UniversalClient, err error) {
 	cluster, ok := client.(*goredis.ClusterClient)
 	if !ok {
 		return
@@ -86,7 +86,7 @@ func lookAround(client goredis.UniversalClient, err error) {
 	if isReply || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, store.ErrWrongType) || errors.Is(err, store.ErrChanged) {
 		return
 	}
-	cluster.ReloadState(context.Background())
+	cluster.ReloadState(ctx)
 }
 
 // run is do for what has no result.
