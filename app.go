@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/cache"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -50,6 +51,8 @@ type App struct {
 
 	builtIn *Policy // "default", where the config gives none
 	store   *watchedStore
+	cache   *cache.Cache
+	maxAge  time.Duration // of what is in cache
 	ring    *ownKeys
 	storage certmagic.Storage
 	metrics *metrics
@@ -149,7 +152,22 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 	if w, ok := guest.(authenticators.Warner); ok {
 		w.Warn(a.logger)
 	}
-	a.store, err = a.openStore(provider)
+	if a.store, err = a.openStore(provider); err != nil {
+		return err
+	}
+	return a.provisionCache(provider)
+}
+
+// provisionCache takes the cache for what is found out. It lives on across reloads
+// that leave its size as it is.
+func (a *App) provisionCache(provider store.Provider) error {
+	settings := store.Cache{Entries: store.DefaultCacheEntries, MaxAge: store.DefaultCacheMaxAge}
+	if p, ok := provider.(store.CacheProvider); ok {
+		settings = p.Caching()
+	}
+	a.maxAge = settings.MaxAge
+	var err error
+	a.cache, err = pooled(a, fmt.Sprintf("cache %d", settings.Entries), func() (*cache.Cache, error) { return cache.New(settings.Entries), nil })
 	return err
 }
 
@@ -159,7 +177,9 @@ func (a *App) openStore(provider store.Provider) (*watchedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watchedStore{Handle: handle, outage: &outage{what: "store", logger: a.logger}}, nil
+	watched := &watchedStore{Handle: handle, outage: &outage{what: "store", logger: a.logger}}
+	watched.teller, _ = handle.(store.Teller)
+	return watched, nil
 }
 
 // pooled takes a value from the pool, or makes it, and sees to it that Cleanup

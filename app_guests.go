@@ -21,7 +21,7 @@ func (a *App) Store() store.Store { return a.store }
 const foreignTimeout = 250 * time.Millisecond
 
 // Foreign reads the keys of others in the Redis at url, or in that of the store.
-func (a *App) Foreign(url string) (store.Foreign, error) {
+func (a *App) Foreign(url, prefix string) (store.Foreign, error) {
 	from := a.store
 	if url != "" {
 		provider, err := redis.At(url, foreignTimeout)
@@ -37,7 +37,12 @@ func (a *App) Foreign(url string) (store.Foreign, error) {
 		return nil, errors.New("the records of another application are read from Redis: " +
 			"add 'redis <url>' here, or 'store redis <url>' to the global options")
 	}
-	return &watchedForeign{Foreign: reader.Foreign(), outage: from.outage}, nil
+	if prefix == "" {
+		a.logger.Warn("the keys of another application begin with nothing of its own, so Redis can't tell of their changes: each request reads them anew")
+	} else if from.teller != nil {
+		from.teller.Watch(prefix)
+	}
+	return &watchedForeign{Foreign: reader.Foreign(), outage: from.outage, teller: from.teller}, nil
 }
 
 // SigningKeys are the keys that our own tokens are signed with.

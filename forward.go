@@ -52,29 +52,34 @@ func (h *IdentityHeader) value(repl *caddy.Replacer) string {
 var errUnknownField = errors.New("unknown")
 
 // forward tells the upstream who is calling, and takes the credentials out.
-func (p *Policy) forward(r *http.Request, s *state, res *result) error {
+func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) error {
 	if !p.KeepCredentials {
 		p.removeCredentials(r, s)
 	}
-	if res == nil {
+	if who == nil {
 		return nil
 	}
 	for _, name := range s.set { // of an earlier policy
 		delete(r.Header, name)
 	}
-	s.who = res.who
-	s.set = p.preset.Headers()
-	if err := p.preset.Forward(r.Header, res.who); err != nil {
+	s.who = who
+	s.set = p.sets
+	values := &s.room.values
+	if len(s.findings) > 1 { // an earlier policy's may still be in use
+		values = new([identity.PresetSize]string)
+	}
+	if err := p.preset.Forward(r.Header, who, values); err != nil {
 		return err
+	}
+	if len(p.IdentityHeader) == 0 {
+		return nil
 	}
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return errors.New("request without a replacer")
 	}
-	repl.Set(identity.PlaceholderPrefix+"id", res.who.ID) // the access log reads it
 	for i := range p.IdentityHeader {
 		h := &p.IdentityHeader[i]
-		s.set = append(s.set, h.canonical)
 		if value := h.value(repl); value != "" {
 			r.Header[h.canonical] = []string{value}
 		}
@@ -113,7 +118,7 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 }
 
 func (p *Policy) credentialOf(m *member, r *http.Request, s *state) (authenticators.Credential, error) {
-	if found, asked := s.findings[m.config]; asked {
+	if found := s.found(m.scope); found != nil {
 		if found.credential.Name == "" {
 			return found.credential, authenticators.ErrNoCredential
 		}

@@ -63,7 +63,7 @@ func (m *metrics) prepare(p *Policy) {
 
 func (m *metrics) observe(p *Policy, res *result, err error) {
 	name, outcome := "", outcomeOf(res, err)
-	if res != nil && outcome != outcomeAbsent {
+	if res.by != nil && outcome != outcomeAbsent {
 		name = res.by.name
 	}
 	if counter := m.counters[p][name][outcome]; counter != nil {
@@ -75,7 +75,7 @@ func outcomeOf(res *result, err error) string {
 	var rejected *authenticators.RejectedError
 	var forbidden *authenticators.ForbiddenError
 	switch {
-	case err == nil && res != nil:
+	case err == nil && res.who != nil:
 		return outcomeAccepted
 	case err == nil, errors.Is(err, authenticators.ErrNoCredential):
 		return outcomeAbsent

@@ -122,11 +122,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	result, err := h.Policy.identify(r, state)
 	if err == nil {
-		err = h.Policy.authorize(r, result)
+		err = h.Policy.authorize(r, &result)
 	}
-	h.app.metrics.observe(h.Policy, result, err)
+	h.app.metrics.observe(h.Policy, &result, err)
 	if err == nil {
-		err = h.Policy.forward(r, state, result)
+		err = h.Policy.forward(r, state, result.who)
 	}
 	if err != nil {
 		return h.refuse(w, r, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -34,65 +33,4 @@ func (o *outage) note(err error) error {
 		}
 	}
 	return err
-}
-
-// watchedStore is a store whose outages are told.
-type watchedStore struct {
-	store.Handle
-	outage *outage
-}
-
-func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error) {
-	record, err := w.Handle.Get(ctx, key)
-	return record, w.outage.note(err)
-}
-
-func (w *watchedStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	return w.outage.note(w.Handle.Put(ctx, key, value, ttl, lists...))
-}
-
-func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
-	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl, lists...))
-}
-
-func (w *watchedStore) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
-	count, err := w.Handle.Add(ctx, key, delta, window)
-	return count, w.outage.note(err)
-}
-
-func (w *watchedStore) Delete(ctx context.Context, keys ...string) error {
-	return w.outage.note(w.Handle.Delete(ctx, keys...))
-}
-
-func (w *watchedStore) Touch(ctx context.Context, key string, ttl time.Duration) error {
-	return w.outage.note(w.Handle.Touch(ctx, key, ttl))
-}
-
-func (w *watchedStore) List(ctx context.Context, list string) ([]string, error) {
-	found, err := w.Handle.List(ctx, list)
-	return found, w.outage.note(err)
-}
-
-func (w *watchedStore) Ping(ctx context.Context) error {
-	return w.outage.note(w.Handle.Ping(ctx))
-}
-
-// watchedForeign is another application's records, whose outages are told.
-type watchedForeign struct {
-	store.Foreign
-	outage *outage
-}
-
-func (w *watchedForeign) Get(ctx context.Context, key string) (store.Record, error) {
-	record, err := w.Foreign.Get(ctx, key)
-	return record, w.outage.note(err)
-}
-
-func (w *watchedForeign) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
-	fields, ttl, err := w.Foreign.Fields(ctx, key, names...)
-	return fields, ttl, w.outage.note(err)
-}
-
-func (w *watchedForeign) Extend(ctx context.Context, key string, ttl time.Duration) error {
-	return w.outage.note(w.Foreign.Extend(ctx, key, ttl))
 }

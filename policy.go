@@ -66,6 +66,7 @@ type Policy struct {
 	query   []string // parameters that carry credentials
 	cookies []string // that carry credentials of ours
 	preset  identity.Preset
+	sets    []string // the headers that it may set
 	app     *App
 	logger  *zap.Logger
 }
@@ -79,6 +80,7 @@ type member struct {
 
 	name   string // of its module
 	config string // all that defines it
+	scope  scope  // of what it finds
 }
 
 // provision loads the policy's authenticators and makes ready what it needs
@@ -131,8 +133,13 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 	p.warnOfMixedIDs()
 	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
 	p.keep = identity.NewNames(p.KeepHeader...)
+	p.sets = p.preset.Headers()
 	for i := range p.IdentityHeader {
 		p.IdentityHeader[i].provision()
+		p.sets = append(p.sets, p.IdentityHeader[i].canonical)
+	}
+	for i := range p.members {
+		p.members[i].scope = newScope(p.members[i].config, p.CheckUser)
 	}
 	app.addHeaderNames(p.headers())
 	app.metrics.prepare(p)
@@ -223,51 +230,49 @@ type result struct {
 	by         *member
 }
 
-// identify asks the authenticators in their order. A nil result without an
-// error means that nobody was authenticated and that this is fine.
-func (p *Policy) identify(r *http.Request, s *state) (*result, error) {
+// identify asks the authenticators in their order. A result without who, and no
+// error, means that nobody was authenticated and that this is fine.
+func (p *Policy) identify(r *http.Request, s *state) (result, error) {
 	r = s.withCredentials(r)
 	for i := range p.members {
 		m := &p.members[i]
-		found, done := s.findings[m.config]
-		if !done {
-			found = p.ask(m, r)
-			s.findings[m.config] = found
+		found := s.found(m.scope)
+		if found == nil {
+			s.findings = append(s.findings, p.ask(m, r, s))
+			found = &s.findings[len(s.findings)-1]
 		}
 		switch {
 		case errors.Is(found.err, authenticators.ErrNoCredential):
 			continue
 		case found.err != nil:
-			return &result{by: m}, found.err
+			return result{by: m}, found.err
 		}
-		return &result{who: found.who, credential: found.credential, by: m}, nil
+		return result{who: found.who, credential: found.credential, by: m}, nil
 	}
 	if p.Optional {
-		return nil, nil
+		return result{}, nil
 	}
-	return nil, authenticators.ErrNoCredential
+	return result{}, authenticators.ErrNoCredential
 }
 
 // ask lets one authenticator find and verify. Whatever it does, the outcome is
 // one of the four: a panic is "unavailable", and so is an identity of nobody.
-func (p *Policy) ask(m *member, r *http.Request) (f finding) {
+func (p *Policy) ask(m *member, r *http.Request, s *state) (f finding) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.logger.Error("authenticator panicked",
 				zap.String("policy", p.name), zap.String("authenticator", m.name),
 				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
-			f = finding{err: fmt.Errorf("authenticator %s panicked", m.name)}
+			f = finding{scope: m.scope, err: fmt.Errorf("authenticator %s panicked", m.name)}
 		}
 	}()
+	f.scope = m.scope
 	f.credential, f.err = m.Find(r)
 	if f.err == nil {
-		f.who, f.err = m.Verify(r.Context(), f.credential)
+		f.who, f.err = p.verify(r.Context(), m, f.credential, s)
 	}
 	if errors.Is(f.err, authenticators.ErrAmbiguous) {
 		p.logger.Info("credential ignored", zap.String("policy", p.name), zap.String("authenticator", m.name), zap.Error(f.err))
-	}
-	if f.err == nil && (f.who == nil || !identity.ValidID(f.who.ID)) {
-		f.err = fmt.Errorf("authenticator %s accepted a credential of nobody", m.name)
 	}
 	return f
 }

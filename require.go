@@ -65,7 +65,7 @@ func claimTexts(who *identity.Identity, claim string) []string {
 	if err != nil {
 		return nil
 	}
-	value, _ := path.In(who.Claims)
+	value, _ := who.Claim(path)
 	if truth, ok := value.(bool); ok {
 		if truth {
 			return []string{"true"}
@@ -76,9 +76,9 @@ func claimTexts(who *identity.Identity, claim string) []string {
 }
 
 // authorize says whether whoever was authenticated may pass: nil, or a
-// *ForbiddenError, or a *RejectedError for a user who is no longer welcome.
+// *ForbiddenError.
 func (p *Policy) authorize(r *http.Request, res *result) error {
-	if res == nil {
+	if res.who == nil {
 		return nil
 	}
 	if res.credential.In == authenticators.InCookie {
@@ -86,11 +86,6 @@ func (p *Policy) authorize(r *http.Request, res *result) error {
 			if err := guard.CheckOrigin(r); err != nil {
 				return err
 			}
-		}
-	}
-	if p.CheckUser != "" {
-		if err := p.checkUser(r.Context(), res); err != nil {
-			return err
 		}
 	}
 	for _, rule := range p.Require {

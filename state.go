@@ -1,7 +1,6 @@
 package edgeauth
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,16 +29,32 @@ type state struct {
 	// set are the headers that told it to the upstream.
 	set []string
 
-	// findings are what authenticators found, by their config, so that a later
-	// policy with the same authenticator takes it over.
-	findings map[string]finding
+	// findings are what authenticators found, so that a later policy with the same
+	// authenticator takes it over.
+	findings []finding
 
 	// removed are the headers that credentials were taken from, as they came.
-	removed http.Header
+	removed []header
+
+	// Room for what nearly every request needs, so that it is allocated once.
+	room struct {
+		findings [2]finding
+		removed  [2]header
+		who      identity.Identity
+		taken    bool // who is in use
+		values   [identity.PresetSize]string
+	}
+}
+
+// header is a header with its values.
+type header struct {
+	name   string
+	values []string
 }
 
 // finding is what one authenticator found in a request.
 type finding struct {
+	scope      scope // of the authenticator
 	credential authenticators.Credential
 	who        *identity.Identity
 	err        error
@@ -53,7 +68,8 @@ func stateOf(r *http.Request) *state {
 	if s, ok := caddyhttp.GetVar(r.Context(), stateKey).(*state); ok {
 		return s
 	}
-	s := &state{findings: make(map[string]finding)}
+	s := new(state)
+	s.findings, s.removed = s.room.findings[:0], s.room.removed[:0]
 	caddyhttp.SetVar(r.Context(), stateKey, s)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(s.placeholder)
@@ -99,16 +115,36 @@ func (s *state) withCredentials(r *http.Request) *http.Request {
 	}
 	restored := *r
 	restored.Header = r.Header.Clone()
-	maps.Copy(restored.Header, s.removed)
+	for _, h := range s.removed {
+		restored.Header[h.name] = h.values
+	}
 	return &restored
 }
 
 // remember keeps a header before a credential is taken out of it.
 func (s *state) remember(h http.Header, name string) {
-	if s.removed == nil {
-		s.removed = make(http.Header)
+	values := h[name]
+	if values == nil || slices.ContainsFunc(s.removed, func(r header) bool { return r.name == name }) {
+		return
 	}
-	if _, done := s.removed[name]; !done && h[name] != nil {
-		s.removed[name] = slices.Clone(h[name])
+	s.removed = append(s.removed, header{name, values}) // whoever takes something out makes a new list
+}
+
+// found returns what an authenticator has found already; nil if it was not asked.
+func (s *state) found(of scope) *finding {
+	for i := range s.findings {
+		if s.findings[i].scope == of {
+			return &s.findings[i]
+		}
 	}
+	return nil
+}
+
+// identity returns an empty one that lives as long as the request.
+func (s *state) identity() *identity.Identity {
+	if s.room.taken {
+		return new(identity.Identity)
+	}
+	s.room.taken = true
+	return &s.room.who
 }

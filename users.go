@@ -23,16 +23,17 @@ const (
 const djangoHash = "_auth_user_hash"
 
 // checkUser looks up whether the caller is still welcome. A credential says who
-// logged in, not whether that user has been disabled since.
-func (p *Policy) checkUser(ctx context.Context, res *result) error {
-	revoked, err := records.LoginRevoked(ctx, p.app.Store(), res.who.ID, res.who.AuthTime)
+// logged in, not whether that user has been disabled since. What the record says is
+// put into who.
+func (p *Policy) checkUser(ctx context.Context, who *identity.Identity) error {
+	revoked, err := records.LoginRevoked(ctx, p.app.Store(), who.ID, who.AuthTime)
 	if err != nil {
 		return fmt.Errorf("looking for a revocation: %w", err)
 	}
 	if revoked {
 		return inactive(errors.New("logged in before all logins were revoked"))
 	}
-	user, err := records.GetUser(ctx, p.app.Store(), res.who.ID)
+	user, err := records.GetUser(ctx, p.app.Store(), who.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		if p.CheckUser == checkUserStrict {
 			return inactive(errors.New("no user record"))
@@ -42,12 +43,10 @@ func (p *Policy) checkUser(ctx context.Context, res *result) error {
 	if err != nil {
 		return fmt.Errorf("looking user up: %w", err)
 	}
-	if err := stillWelcome(user, res.who); err != nil {
+	if err := stillWelcome(user, who); err != nil {
 		return inactive(err)
 	}
-	completed := *res.who // the finding stays as the credential told it
-	complete(&completed, user)
-	res.who = &completed
+	complete(who, user)
 	return nil
 }
 

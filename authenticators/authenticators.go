@@ -38,6 +38,15 @@ type Authenticator interface {
 	Verify(ctx context.Context, c Credential) (*identity.Identity, error)
 }
 
+// Lasting is an authenticator whose findings may be kept: what Verify says rests on
+// the config, on the credential's value, on what it reads through its context from
+// the host's store or Foreign, and on the identity's Basis; on nothing else.
+type Lasting interface {
+	// Holds reports whether a finding's Basis still is one. It is asked for each
+	// request, so it must be quick.
+	Holds(basis uint64) bool
+}
+
 // Challenger is an authenticator that has a scheme to ask for.
 type Challenger interface {
 	// Challenge is the value of WWW-Authenticate (RFC 9110, section 11.6.1).

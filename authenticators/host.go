@@ -18,8 +18,9 @@ type Host interface {
 	Store() store.Store
 
 	// Foreign reads the keys of others in Redis: at url, or, where url is empty,
-	// in the Redis that is also our store. It fails if there is no such Redis.
-	Foreign(url string) (store.Foreign, error)
+	// in the Redis that is also our store. It fails if there is no such Redis. All
+	// keys begin with prefix; if that is empty, nothing read is kept.
+	Foreign(url, prefix string) (store.Foreign, error)
 
 	// SigningKeys are the keys that we sign with: what our own tokens are
 	// checked against.

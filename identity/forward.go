@@ -48,23 +48,24 @@ func (p Preset) Headers() []string {
 	return slices.DeleteFunc([]string{p.User, p.Name, p.Email, p.Groups}, func(s string) bool { return s == "" })
 }
 
+// PresetSize is how many headers a preset sets at most.
+const PresetSize = 4
+
 // Forward sets the headers of who. A field that is unknown gives no header,
-// never an empty one. It fails on an identity that no header could carry.
-func (p Preset) Forward(h http.Header, who *Identity) error {
+// never an empty one. It fails on an identity that no header could carry. The
+// values are part of room, which must be this request's own: handlers may change
+// them in their place.
+func (p Preset) Forward(h http.Header, who *Identity, room *[PresetSize]string) error {
 	if !ValidID(who.ID) {
 		return fmt.Errorf("subject of %d bytes does not fit into a header", len(who.ID))
 	}
-	set(h, p.User, who.ID)
-	set(h, p.Name, SafeText(who.Name))
-	set(h, p.Email, SafeText(who.Email))
-	set(h, p.Groups, JoinList(who.Groups))
-	return nil
-}
-
-func set(h http.Header, name, value string) {
-	if name != "" && value != "" {
-		h[name] = []string{value}
+	*room = [PresetSize]string{who.ID, SafeText(who.Name), SafeText(who.Email), who.joinedGroups()}
+	for i, name := range [PresetSize]string{p.User, p.Name, p.Email, p.Groups} {
+		if name != "" && room[i] != "" {
+			h[name] = room[i : i+1 : i+1] // whoever adds a value makes a new list
+		}
 	}
+	return nil
 }
 
 // SafeText makes text fit for a header's value: UTF-8 without control
@@ -91,6 +92,14 @@ func isPlain(text string) bool {
 		}
 	}
 	return text == "" || text[0] != ' ' && text[len(text)-1] != ' '
+}
+
+// joinedGroups are the groups as a header has them.
+func (who *Identity) joinedGroups() string {
+	if who.joined != "" {
+		return who.joined
+	}
+	return JoinList(who.Groups)
 }
 
 // JoinList joins items by commas. What would let an item look like another, or

@@ -26,7 +26,8 @@ type Identity struct {
 	Scopes []string
 
 	// Claims is what else the credential says; numbers are json.Number or Go
-	// integers and floats. Nil where there is nothing.
+	// integers and floats. Nil where there is nothing. It is written by whoever
+	// makes an identity; Claim reads it.
 	Claims map[string]any
 
 	// Method is the kind of credential: the authenticator's name.
@@ -37,6 +38,13 @@ type Identity struct {
 
 	// AuthTime is when the caller logged in. Zero: unknown.
 	AuthTime time.Time
+
+	// Basis is a number by which the authenticator knows what the identity rests on,
+	// beside the config and the store; see authenticators.Lasting.
+	Basis uint64
+
+	joined string // Groups as a header has them; empty: not known
+	packed string // Claims as they were packed; empty: Claims is all there is
 }
 
 // MaxID is the longest subject, in bytes.

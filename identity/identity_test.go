@@ -68,11 +68,11 @@ func TestForwardSendsEachKnownFieldOnceAndNoOther(t *testing.T) {
 	preset, ok := PresetNamed("")
 	require.True(t, ok)
 	h := make(http.Header)
-	require.NoError(t, preset.Forward(h, &Identity{ID: "alice", Name: "A\r\nB: c", Groups: []string{"a,b", "50%", "", " lead", "z\n"}}))
+	require.NoError(t, preset.Forward(h, &Identity{ID: "alice", Name: "A\r\nB: c", Groups: []string{"a,b", "50%", "", " lead", "z\n"}}, new([PresetSize]string)))
 	assert.Equal(t, http.Header{
 		"Remote-User": {"alice"}, "Remote-Name": {"A  B: c"}, "Remote-Groups": {"a%2Cb,50%25,%20lead,z%0A"},
 	}, h)
-	require.Error(t, preset.Forward(h, &Identity{ID: "a\nb"}))
+	require.Error(t, preset.Forward(h, &Identity{ID: "a\nb"}, new([PresetSize]string)))
 }
 
 func TestNamesOfHeadersThatMeanSomethingElseAreRefused(t *testing.T) {

@@ -25,7 +25,7 @@ func Placeholder(who *Identity, field string) string {
 	case "email":
 		return SafeText(who.Email)
 	case "groups":
-		return JoinList(who.Groups)
+		return who.joinedGroups()
 	case "scopes":
 		return SafeText(strings.Join(who.Scopes, " "))
 	case "method":
@@ -36,7 +36,7 @@ func Placeholder(who *Identity, field string) string {
 		return rfc3339(who.AuthTime)
 	}
 	if text, ok := strings.CutPrefix(field, "claims."); ok {
-		return claimText(who.Claims, text)
+		return claimText(who, text)
 	}
 	return ""
 }
@@ -50,12 +50,12 @@ func rfc3339(t time.Time) string {
 
 // claimText gives a claim as text; lists are joined, truth values spelled out,
 // objects and fractions given as JSON.
-func claimText(claims map[string]any, text string) string {
+func claimText(who *Identity, text string) string {
 	path, err := ParsePath(text)
 	if err != nil {
 		return ""
 	}
-	value, ok := path.In(claims)
+	value, ok := who.Claim(path)
 	if !ok || value == nil {
 		return ""
 	}

@@ -49,7 +49,7 @@ func TestDjangoLoginIsKnownAtTheGatewayAndEndsWithDjangosLogout(t *testing.T) {
 	redis := redistest.Start(t)
 	django := startDjango(t, redis.URL())
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 	}
@@ -81,7 +81,7 @@ func TestAnonymousDjangoSessionIsNobody(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 		optional

@@ -15,6 +15,9 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
+// uncached is for tests of what Redis holds at this very moment.
+const uncached = " {\n\tcache off\n}"
+
 // startOnRedis runs a gateway whose tokens are in Redis, and returns a good one.
 func startOnRedis(t *testing.T, redis *redistest.Server, up *upstream, storeOptions string) (*gateway, string) {
 	t.Helper()
@@ -33,7 +36,7 @@ func TestHungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g, token := startOnRedis(t, redis, up, "timeout 250ms")
+	g, token := startOnRedis(t, redis, up, "timeout 250ms\n cache off")
 	require.Equal(t, http.StatusOK, g.get("/", token).status)
 	up.taken()
 
@@ -106,7 +109,7 @@ func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session custom {
 			cookie sid

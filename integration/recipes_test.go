@@ -34,7 +34,7 @@ func startDjangoSite(t *testing.T, checkUser string) (*djangoSite, *redistest.Se
 	up := startUpstream(t)
 	return &djangoSite{
 		t: t, base: startDjango(t, redis.URL()), up: up,
-		gateway: startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+		gateway: startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 		`+checkUser+`
@@ -191,7 +191,7 @@ tell_edge_auth($redis, 7, active: `+active+`, name: 'Ann', groups: [3 => 'staff'
 			t.Parallel()
 			redis := redistest.Start(t)
 			up := startUpstream(t)
-			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session flask
 		check_user strict

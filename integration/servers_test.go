@@ -184,7 +184,7 @@ func TestLoginsOfRealServersAreKnownAtTheGateway(t *testing.T) {
 			redis := redistest.Start(t)
 			app := s.start(t, redis)
 			up := startUpstream(t)
-			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	@app path /login /logout /whoami
 	handle @app {
 		edge_auth off

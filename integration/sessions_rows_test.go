@@ -20,7 +20,7 @@ func TestHostileSessionsEndAsNobody(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session php
 	}
@@ -75,7 +75,7 @@ func TestSpringSessionsAreReadFromAHash(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session spring {
 			claim groups sessionAttr:roles
@@ -107,7 +107,7 @@ func TestTouchExtendsTheKeyOfAnApplication(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session flask {
 			touch 30m

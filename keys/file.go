@@ -101,8 +101,8 @@ func (f *File) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 	return Static(f.Keys()).Find(ctx, kid, alg)
 }
 
-// Holds reports whether key is one of those that the file has now.
-func (f *File) Holds(key *Key) bool { return Static(f.Keys()).Holds(key) }
+// Holds reports whether the key is one of those that the file has now.
+func (f *File) Holds(serial uint64) bool { return Static(f.Keys()).Holds(serial) }
 
 // Keys returns the keys as the file has them now, or as it last had them.
 func (f *File) Keys() []*Key {

@@ -92,17 +92,17 @@ func TestKeyOfAFileHoldsWhileItStandsThere(t *testing.T) {
 	a, b := asJWK(&p256().PublicKey, `"kid":"a"`), asJWK(&p384().PublicKey, `"kid":"b"`)
 	file, replace, _ := fileOf(t, asSet(a), 0o600, func(data []byte) (Loaded, error) { return Read(data, "") })
 	key := file.Keys()[0]
-	require.True(t, file.Holds(key))
+	require.True(t, file.Holds(key.Serial()))
 	replace(asSet(b, a))
-	require.True(t, file.Holds(key), "read anew, and still there")
+	require.True(t, file.Holds(key.Serial()), "read anew, and still there")
 	require.Len(t, file.Keys(), 2)
 	replace("rubbish")
-	require.True(t, file.Holds(key))
+	require.True(t, file.Holds(key.Serial()))
 	replace(asSet(b))
-	require.False(t, file.Holds(key))
+	require.False(t, file.Holds(key.Serial()))
 	replace(asSet(a))
-	require.False(t, file.Holds(key), "what it verified has ended")
-	require.True(t, file.Holds(file.Keys()[0]))
+	require.False(t, file.Holds(key.Serial()), "what it verified has ended")
+	require.True(t, file.Holds(file.Keys()[0].Serial()))
 }
 
 func TestKeyFileThatLooksUnchangedIsReadAnew(t *testing.T) {
@@ -121,11 +121,11 @@ func TestKeyFileThatLooksUnchangedIsReadAnew(t *testing.T) {
 	file.now = func() time.Time { return now }
 	key := file.Keys()[0]
 	now = now.Add(readEvery)
-	require.True(t, file.Holds(key), "read again, and the same")
+	require.True(t, file.Holds(key.Serial()), "read again, and the same")
 	require.Empty(t, logs.All())
 	write(b)
 	now = now.Add(readEvery)
-	require.False(t, file.Holds(key))
+	require.False(t, file.Holds(key.Serial()))
 }
 
 func TestKeyFileThatCouldNotBeReadIsTriedAgain(t *testing.T) {
@@ -140,11 +140,11 @@ func TestKeyFileThatCouldNotBeReadIsTriedAgain(t *testing.T) {
 	file, replace, logs := fileOf(t, asSet(asJWK(&p256().PublicKey, `"kid":"a"`)), 0o600, parse)
 	key := file.Keys()[0]
 	replace(asSet(asJWK(&p256().PublicKey, `"kid":"b"`)))
-	require.True(t, file.Holds(key))
+	require.True(t, file.Holds(key.Serial()))
 	failing = false // as after chown: the file itself is as it was
 	later := file.now().Add(checkEvery)
 	file.now = func() time.Time { return later }
-	require.False(t, file.Holds(key))
+	require.False(t, file.Holds(key.Serial()))
 	require.Equal(t, 1, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
 }
 

@@ -52,14 +52,14 @@ func TestKeyHoldsWhileItIsPublishedUnchanged(t *testing.T) {
 			i.says(asSet(c.before))
 			w := watch(t, i.URL)
 			before := w.one()
-			require.True(t, w.Holds(before))
+			require.True(t, w.Holds(before.Serial()))
 			i.says(c.after)
 			w.refetch()
 			require.EqualValues(t, 2, i.hits.Load())
-			require.Equal(t, c.holds, w.Holds(before))
+			require.Equal(t, c.holds, w.Holds(before.Serial()))
 			if c.holds {
 				require.Same(t, before, w.one())
-				require.True(t, w.Holds(before))
+				require.True(t, w.Holds(before.Serial()))
 			}
 		})
 	}
@@ -86,11 +86,11 @@ func TestKeyThatWasGoneIsAnotherWhenItIsBack(t *testing.T) {
 	before := w.one()
 	i.publishes("b")
 	w.refetch()
-	require.False(t, w.Holds(before))
+	require.False(t, w.Holds(before.Serial()))
 	i.publishes("a")
 	w.refetch()
-	require.False(t, w.Holds(before), "what it verified has ended")
-	require.True(t, w.Holds(w.one()))
+	require.False(t, w.Holds(before.Serial()), "what it verified has ended")
+	require.True(t, w.Holds(w.one().Serial()))
 }
 
 func TestHoldsRefetchesInTheBackgroundAndNeverWaits(t *testing.T) {
@@ -99,7 +99,7 @@ func TestHoldsRefetchesInTheBackgroundAndNeverWaits(t *testing.T) {
 	i.publishes("a")
 	w := watch(t, i.URL)
 	a := w.one()
-	require.True(t, w.Holds(a))
+	require.True(t, w.Holds(a.Serial()))
 	require.EqualValues(t, 1, i.hits.Load())
 
 	stalled, release := make(chan struct{}, 1), make(chan struct{})
@@ -109,21 +109,21 @@ func TestHoldsRefetchesInTheBackgroundAndNeverWaits(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 	})
 	w.move(defaultLifetime)
-	require.False(t, w.Holds(a), "the timer's turn was slept through: the issuer is asked first")
+	require.False(t, w.Holds(a.Serial()), "the timer's turn was slept through: the issuer is asked first")
 	<-stalled
-	require.False(t, w.Holds(a))
+	require.False(t, w.Holds(a.Serial()))
 	close(release)
 	w.settle()
-	require.True(t, w.Holds(a), "it was asked in vain")
+	require.True(t, w.Holds(a.Serial()), "it was asked in vain")
 
 	i.publishes("b")
-	require.True(t, w.Holds(a), "not asked again at once")
+	require.True(t, w.Holds(a.Serial()), "not asked again at once")
 	require.EqualValues(t, 2, i.hits.Load())
 	w.move(firstBackoff)
-	w.Holds(a)
+	w.Holds(a.Serial())
 	w.settle()
 	require.EqualValues(t, 3, i.hits.Load())
-	require.False(t, w.Holds(a))
+	require.False(t, w.Holds(a.Serial()))
 }
 
 func TestKeyHoldsForADayWhileTheIssuerIsDownButNoLonger(t *testing.T) {
@@ -132,10 +132,10 @@ func TestKeyHoldsForADayWhileTheIssuerIsDownButNoLonger(t *testing.T) {
 		a := w.key("a")
 		i.fails()
 		pass(maxStale - 1)
-		require.True(t, w.Holds(a))
+		require.True(t, w.Holds(a.Serial()))
 		require.Equal(t, accepted, w.findAtOnce("a"))
 		pass(1)
-		require.False(t, w.Holds(a))
+		require.False(t, w.Holds(a.Serial()))
 		require.Equal(t, unavailable, w.findAtOnce("a"))
 	})
 }
@@ -148,7 +148,7 @@ func TestSleepDuringAnOutageIsNoOutage(t *testing.T) {
 	a := w.one()
 	i.fails()
 	w.refetch()
-	require.True(t, w.Holds(a))
+	require.True(t, w.Holds(a.Serial()))
 	i.publishes("b")
 	w.move(firstBackoff + 2*fetchTimeout - 1)
 	require.True(t, w.ready(a), "the next try may still be under way")
@@ -174,9 +174,9 @@ func TestLifetimeCountsFromWhenTheIssuerWasAsked(t *testing.T) {
 	})
 	a := w.one()
 	w.move(defaultLifetime - 4*time.Second - 1)
-	require.True(t, w.Holds(a))
+	require.True(t, w.Holds(a.Serial()))
 	w.move(1)
-	require.False(t, w.Holds(a))
+	require.False(t, w.Holds(a.Serial()))
 }
 
 func TestSetIsUsedFromManySidesAtOnce(t *testing.T) {
@@ -205,7 +205,7 @@ func TestSetIsUsedFromManySidesAtOnce(t *testing.T) {
 				default:
 					assert.Equal(t, accepted, w.find("a"))
 				}
-				w.Holds(a)
+				w.Holds(a.Serial())
 			}
 		})
 	}
@@ -216,21 +216,21 @@ func TestSetIsUsedFromManySidesAtOnce(t *testing.T) {
 func TestOtherSetsHoldWhatTheyHave(t *testing.T) {
 	t.Parallel()
 	one, two := must(NewKey("a", "", &p256().PublicKey)), must(NewKey("b", "", edKey().Public()))
-	assert.True(t, Static{one}.Holds(one))
-	assert.False(t, Static{one}.Holds(two))
-	assert.True(t, Union{Static{one}, Static{two}}.Holds(two))
-	assert.False(t, Union{Static{one}}.Holds(two))
+	assert.True(t, Static{one}.Holds(one.Serial()))
+	assert.False(t, Static{one}.Holds(two.Serial()))
+	assert.True(t, Union{Static{one}, Static{two}}.Holds(two.Serial()))
+	assert.False(t, Union{Static{one}}.Holds(two.Serial()))
 
 	first, second := must(GenerateSigner()), must(GenerateSigner())
 	ring := new(Ring)
-	assert.False(t, ring.Holds(first.public))
+	assert.False(t, ring.Holds(first.public.Serial()))
 	ring.Set(second, first)
-	assert.True(t, ring.Holds(first.public))
+	assert.True(t, ring.Holds(first.public.Serial()))
 	ring.Set(second)
-	assert.False(t, ring.Holds(first.public), "the old key was removed")
-	assert.True(t, ring.Holds(second.public))
+	assert.False(t, ring.Holds(first.public.Serial()), "the old key was removed")
+	assert.True(t, ring.Holds(second.public.Serial()))
 	ring.Set()
-	assert.False(t, ring.Holds(second.public))
+	assert.False(t, ring.Holds(second.public.Serial()))
 }
 
 func BenchmarkRemote(b *testing.B) {
@@ -252,7 +252,7 @@ func BenchmarkRemote(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if !remote.Holds(key) {
+				if !remote.Holds(key.Serial()) {
 					b.Fail()
 				}
 			}

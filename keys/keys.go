@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Key is a key that checks signatures.
@@ -23,6 +24,7 @@ type Key struct {
 	// ID is the kid; empty where the source names none.
 	ID string
 
+	serial     uint64
 	algorithms []string // those it may be used with
 	material   any      // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or []byte
 }
@@ -74,8 +76,13 @@ func NewKey(id, alg string, material any) (*Key, error) {
 		}
 		fitting = []string{alg}
 	}
-	return &Key{ID: id, algorithms: fitting, material: material}, nil
+	return &Key{ID: id, serial: serials.Add(1), algorithms: fitting, material: material}, nil
 }
+
+var serials atomic.Uint64
+
+// Serial is a number that no other key of this process has or had.
+func (k *Key) Serial() uint64 { return k.serial }
 
 // fittingAlgorithms says what a key may be used with, and refuses weak ones.
 func fittingAlgorithms(material any) ([]string, error) {

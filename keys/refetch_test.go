@@ -98,11 +98,11 @@ func TestSetIsRefetchedBeforeItIsOldThoughNobodyComesBy(t *testing.T) {
 				publish("b")
 				pass(c.lifetime*75/100 - 1)
 				require.EqualValues(t, 1, i.hits.Load(), "too early")
-				require.True(t, w.Holds(a))
+				require.True(t, w.Holds(a.Serial()))
 				require.Equal(t, accepted, w.findAtOnce("a"))
 				pass(c.lifetime*10/100 + 2)
 				require.EqualValues(t, 2, i.hits.Load(), "too late")
-				require.False(t, w.Holds(a), "the issuer has taken the key back")
+				require.False(t, w.Holds(a.Serial()), "the issuer has taken the key back")
 				require.Equal(t, accepted, w.findAtOnce("b"))
 				require.Equal(t, rejected, w.findAtOnce("a"))
 
@@ -137,7 +137,7 @@ func TestNothingIsEverFetchedOfASetThatNobodyAskedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		i.publishes("a")
 		pass(48 * time.Hour)
-		assert.False(t, w.Holds(new(Key)))
+		assert.False(t, w.Holds(new(Key).Serial()))
 		pass(48 * time.Hour)
 		assert.Zero(t, i.hits.Load())
 	})
@@ -151,7 +151,7 @@ func TestStalledIssuerHoldsUpNoKnownKey(t *testing.T) {
 		for range 24*60*4 - 1 { // every 15 s, so that fetches are met under way
 			pass(15 * time.Second)
 			require.Equal(t, accepted, w.findAtOnce("a"))
-			require.True(t, w.Holds(a))
+			require.True(t, w.Holds(a.Serial()))
 		}
 		// It is tried with the backoff that there is, and each try takes 5 s.
 		require.InDelta(t, 24*60*60/305, i.hits.Load(), 15)
@@ -162,7 +162,7 @@ func TestStalledIssuerHoldsUpNoKnownKey(t *testing.T) {
 		}, w.Status())
 
 		pass(15 * time.Second)
-		require.False(t, w.Holds(a), "a day is over")
+		require.False(t, w.Holds(a.Serial()), "a day is over")
 		require.Equal(t, unavailable, w.find("a"))
 		require.Zero(t, w.Status().Keys)
 		require.False(t, w.Status().Usable)
@@ -170,7 +170,7 @@ func TestStalledIssuerHoldsUpNoKnownKey(t *testing.T) {
 		i.publishes("a")
 		pass(maxBackoff + fetchTimeout)
 		require.Equal(t, accepted, w.findAtOnce("a"), "it recovers by itself")
-		require.True(t, w.Holds(a))
+		require.True(t, w.Holds(a.Serial()))
 		require.Equal(t, 1, w.logs.FilterMessage("key set can be fetched again").Len())
 		require.False(t, w.Status().Failing)
 		require.EqualValues(t, 2, w.Status().Fetches)

@@ -153,15 +153,15 @@ func (r *Remote) unavailable(failure error) error {
 	return fmt.Errorf("key set %s: %w", r.source.url, failure)
 }
 
-// Holds reports whether Find would still return key without asking the issuer:
+// Holds reports whether Find would still return the key without asking the issuer:
 // it is one that was published last, and that was not too long ago. A key keeps
-// its pointer for as long as the issuer publishes it unchanged.
-func (r *Remote) Holds(key *Key) bool {
+// its serial for as long as the issuer publishes it unchanged.
+func (r *Remote) Holds(serial uint64) bool {
 	known, now := r.known.Load(), r.now()
 	if known.keys != nil && known.due(now) {
 		r.begin("")
 	}
-	return known.ready(now) && slices.Contains(known.keys, key)
+	return known.ready(now) && Static(known.keys).Holds(serial)
 }
 
 // Status is how a key set fares, for metrics.

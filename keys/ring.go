@@ -57,10 +57,10 @@ func (r *Ring) Find(_ context.Context, kid, alg string) ([]*Key, error) {
 	return fitting(h.public, kid, alg)
 }
 
-// Holds reports whether key is one of ours.
-func (r *Ring) Holds(key *Key) bool {
+// Holds reports whether the key is one of ours.
+func (r *Ring) Holds(serial uint64) bool {
 	h := r.held.Load()
-	return h != nil && Static(h.public).Holds(key)
+	return h != nil && Static(h.public).Holds(serial)
 }
 
 // Algorithms lists what the keys are for, once each; nil while the ring is empty.

@@ -18,10 +18,10 @@ type Set interface {
 	// none, or too many to try. Any other error: the set could not be had.
 	Find(ctx context.Context, kid, alg string) ([]*Key, error)
 
-	// Holds reports whether a key that Find has returned may still be used: what
-	// was verified with it counts no longer than that. It never waits for the
-	// network; a set from a file may look at the file.
-	Holds(key *Key) bool
+	// Holds reports whether a key that Find has returned, by its serial, may still be
+	// used: what was verified with it counts no longer than that. It never waits for
+	// the network; a set from a file may look at the file.
+	Holds(serial uint64) bool
 }
 
 // MaxTried is how many keys are tried on one token, which bounds what a forged
@@ -63,8 +63,10 @@ func (s Static) Find(_ context.Context, kid, alg string) ([]*Key, error) {
 	return fitting(slices.DeleteFunc(slices.Clone(s), func(k *Key) bool { return k.ID != "" }), "", alg)
 }
 
-// Holds reports whether key is one of the set.
-func (s Static) Holds(key *Key) bool { return slices.Contains(s, key) }
+// Holds reports whether the key is one of the set.
+func (s Static) Holds(serial uint64) bool {
+	return slices.ContainsFunc(s, func(k *Key) bool { return k.serial == serial })
+}
 
 // Union is several sets that are one.
 type Union []Set
@@ -91,9 +93,9 @@ func (u Union) Find(ctx context.Context, kid, alg string) ([]*Key, error) {
 	return bounded(all)
 }
 
-// Holds reports whether one of the sets holds key.
-func (u Union) Holds(key *Key) bool {
-	return slices.ContainsFunc(u, func(set Set) bool { return set.Holds(key) })
+// Holds reports whether one of the sets holds the key.
+func (u Union) Holds(serial uint64) bool {
+	return slices.ContainsFunc(u, func(set Set) bool { return set.Holds(serial) })
 }
 
 var (

@@ -3,7 +3,6 @@ package records
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -15,12 +14,6 @@ const (
 	revokedJWTKey  = "revoked:jwt:"
 	revokedUserKey = "revoked:user:"
 )
-
-var revisions atomic.Uint64
-
-// Revisions counts the revocations that this process has made. What JWTRevoked
-// and LoginRevoked said before the last of them need not be true any more.
-func Revisions() uint64 { return revisions.Load() }
 
 // NameByID names a JWT by its issuer and jti (RFC 7519, section 4.1.7), which is
 // unique only among those of one issuer.
@@ -42,7 +35,6 @@ func RevokeJWT(ctx context.Context, s store.Store, name string, lifetime time.Du
 		return errors.New("a token that has ended needs no revocation")
 	}
 	err := put(ctx, s, revokedJWTKey+name, revokedToken{}, lifetime)
-	revisions.Add(1)
 	return err
 }
 
@@ -67,7 +59,6 @@ func RevokeBefore(ctx context.Context, s store.Store, user string, before time.T
 		return err
 	}
 	err := put(ctx, s, revokedUserKey+user, revokedUser{Before: before.Unix() + 1}, 0)
-	revisions.Add(1)
 	return err
 }
 

@@ -30,9 +30,7 @@ func TestRevokedJWTStaysSoForItsTime(t *testing.T) {
 	now := time.Now()
 	s.Now = func() time.Time { return now }
 	name := NameByID("https://a", "1")
-	before := Revisions()
 	require.NoError(t, RevokeJWT(t.Context(), s, name, time.Minute))
-	assert.Greater(t, Revisions(), before)
 	for name, want := range map[string]bool{name: true, NameByID("https://b", "1"): false} {
 		revoked, err := JWTRevoked(t.Context(), s, name)
 		require.NoError(t, err)

@@ -119,6 +119,26 @@ type Adviser interface {
 	Advise(ctx context.Context) ([]string, error)
 }
 
+// Cache says what is kept in the process of what was found out from a store.
+type Cache struct {
+	// Entries is how many findings of usual size there is room for.
+	Entries int
+
+	// MaxAge is for how long one is kept at most.
+	MaxAge time.Duration
+}
+
+// The bounds of a cache, where the config names none.
+const (
+	DefaultCacheEntries = 100_000
+	DefaultCacheMaxAge  = time.Minute
+)
+
+// CacheProvider is a Provider whose config says what is kept.
+type CacheProvider interface {
+	Caching() Cache
+}
+
 // Provider is a store as config: what a Caddy guest module in Namespace is.
 type Provider interface {
 	// Key is all that defines the store; equal keys share one Handle. It may

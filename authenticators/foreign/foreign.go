@@ -54,6 +54,9 @@ func (p Pattern) Credential(key string) (string, bool) {
 	return strings.CutSuffix(inner, p.after)
 }
 
+// Prefix is what all keys of the pattern begin with; empty: there is nothing.
+func (p Pattern) Prefix() string { return p.before }
+
 // Key is the key for a credential.
 func (p Pattern) Key(credential string) string { return p.before + credential + p.after }
 

@@ -1,8 +1,6 @@
 package jwt
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,29 +20,6 @@ func BenchmarkCold(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				_, _ = a.verify(b.Context(), good)
-			}
-		})
-	}
-}
-
-// BenchmarkCached is one that was: found in the request and looked up. Several
-// issuers are two that read the same header, of which the second is meant.
-func BenchmarkCached(b *testing.B) {
-	one, second := withSecret(b), withSecret(b, "issuer https://idp.example.com")
-	require.NoError(b, share(withSecret(b, "issuer https://other.example"), second))
-	for name, a := range map[string]*Authenticator{"one issuer": one, "several issuers": second} {
-		b.Run(name, func(b *testing.B) {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.Header.Set("Authorization", "Bearer "+benchToken("HS256"))
-			b.ReportAllocs()
-			for b.Loop() {
-				c, err := a.Find(r)
-				if err == nil {
-					_, err = a.Verify(b.Context(), c)
-				}
-				if err != nil {
-					b.Fatal(err)
-				}
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package jwt
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -103,7 +104,7 @@ type Authenticator struct {
 	JTIClaim string `json:"jti_claim,omitempty"`
 
 	// CheckRevoked asks the store whether the token, or all tokens of its user so
-	// far, were revoked. What it says is believed for 2 s.
+	// far, were revoked.
 	CheckRevoked bool `json:"check_revoked,omitempty"`
 
 	// IDPrefix is put before each user id, to keep ids of several sources apart.
@@ -133,9 +134,8 @@ type Authenticator struct {
 	rivals      bool // another one reads the same header
 	shadowed    bool // and gets all that this one could take
 	checkOrigin func(*http.Request) error
-	verdicts    *verdicts
-	scope       string      // of what verdicts holds for this config
 	store       store.Store // nil: revocations are not asked for
+	trusted     sync.Map    // from the serials of keys to the sets that hold them
 	now         func() time.Time
 }
 
@@ -208,5 +208,6 @@ var (
 	_ authenticators.Challenger    = (*Authenticator)(nil)
 	_ authenticators.SchemeSharer  = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
+	_ authenticators.Lasting       = (*Authenticator)(nil)
 	_ authenticators.Warner        = (*Authenticator)(nil)
 )

@@ -9,10 +9,6 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-// believeFor is how long the store's word on a revocation is believed, unless
-// this gateway itself has revoked something since.
-const believeFor = 2 * time.Second
-
 // nameOf is the name that a token can be revoked by.
 func (a *Authenticator) nameOf(claims map[string]any, t parts) string {
 	id, _ := claims[a.idClaim].(string)
@@ -52,14 +48,9 @@ func RevocationNames(token string, idClaims []string) (names []string, end time.
 	return names, end, nil
 }
 
-// checkRevoked asks the store, unless it was asked lately, whether the token or
-// all earlier logins of its user were revoked.
-func (a *Authenticator) checkRevoked(ctx context.Context, v *verdict) error {
-	now, revisions := a.now(), records.Revisions()
-	age := now.Sub(time.Unix(0, v.asked.Load())) // negative where the clock was set back
-	if 0 <= age && age < believeFor && v.revisions.Load() == revisions {
-		return nil
-	}
+// checkRevoked asks the store whether the token of this name, or all earlier logins
+// of its user, were revoked.
+func (a *Authenticator) checkRevoked(ctx context.Context, who *identity.Identity, name string) error {
 	// Both at once: a round trip, not two.
 	login := make(chan answer, 1)
 	go func() {
@@ -69,10 +60,10 @@ func (a *Authenticator) checkRevoked(ctx context.Context, v *verdict) error {
 				login <- answer{err: fmt.Errorf("panic: %v", cause)}
 			}
 		}()
-		revoked, err := records.LoginRevoked(ctx, a.store, v.who.ID, v.who.AuthTime)
+		revoked, err := records.LoginRevoked(ctx, a.store, who.ID, who.AuthTime)
 		login <- answer{revoked, err}
 	}()
-	revoked, err := records.JWTRevoked(ctx, a.store, v.name)
+	revoked, err := records.JWTRevoked(ctx, a.store, name)
 	for _, said := range []answer{{revoked, err}, <-login} {
 		if said.err != nil {
 			return fmt.Errorf("looking for a revocation: %w", said.err)
@@ -81,8 +72,6 @@ func (a *Authenticator) checkRevoked(ctx context.Context, v *verdict) error {
 			return &invalidError{"revoked", "Token is blacklisted"}
 		}
 	}
-	v.revisions.Store(revisions)
-	v.asked.Store(now.UnixNano())
 	return nil
 }
 

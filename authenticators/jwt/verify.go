@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
@@ -26,10 +25,9 @@ func invalid(format string, args ...any) *invalidError {
 	return &invalidError{fmt.Sprintf(format, args...), "Token is invalid"}
 }
 
-// Verify checks a token from its form to its claims, and says whose it is. One
-// that was checked lately is only looked up.
+// Verify checks a token from its form to its claims, and says whose it is.
 func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
-	who, err := a.remembered(ctx, c.Value)
+	who, err := a.verify(ctx, c.Value.Reveal())
 	if err == nil {
 		return who, nil
 	}
@@ -41,6 +39,25 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 		return nil, authenticators.ErrNoCredential
 	}
 	return nil, a.rejection(why)
+}
+
+// Holds reports whether the key that a token was signed with is still trusted; see
+// authenticators.Lasting.
+func (a *Authenticator) Holds(basis uint64) bool {
+	if known, ok := a.trusted.Load(basis); ok {
+		if known.(keys.Set).Holds(basis) {
+			return true
+		}
+		a.trusted.Delete(basis)
+		return false
+	}
+	for _, set := range a.sets {
+		if set.Holds(basis) {
+			a.trusted.Store(basis, set)
+			return true
+		}
+	}
+	return false
 }
 
 // rejection puts what is wrong with a token into SimpleJWT's words.
@@ -59,37 +76,12 @@ func (a *Authenticator) rejection(why *invalidError) *authenticators.RejectedErr
 // noUser is what SimpleJWT says of a token that names nobody.
 const noUser = "Token contained no recognizable user identification"
 
-// remembered takes the verdict of an earlier check, or makes it.
-func (a *Authenticator) remembered(ctx context.Context, token authenticators.Secret) (*identity.Identity, error) {
+// verify returns an *invalidError for a token that is not valid; any other
+// error says that it could not find out.
+func (a *Authenticator) verify(ctx context.Context, token string) (*identity.Identity, error) {
 	if len(token) > a.maxSize {
 		return nil, invalid("token of %d bytes; at most %d are read", len(token), a.maxSize)
 	}
-	key := verdictKey{token.Sum(), a.scope}
-	v := a.verdicts.get(key)
-	if v == nil || !a.holds(v) {
-		var err error
-		if v, err = a.verify(ctx, token.Reveal()); err != nil {
-			return nil, err
-		}
-		a.verdicts.put(key, v)
-	}
-	if a.store != nil {
-		if err := a.checkRevoked(ctx, v); err != nil {
-			return nil, err
-		}
-	}
-	return v.who, nil
-}
-
-// holds reports whether a verdict is still what a new check would say, but for
-// revocation: the token has not expired, and its key is still trusted.
-func (a *Authenticator) holds(v *verdict) bool {
-	return a.now().Before(v.expires) && a.setOf(v.issuer).Holds(v.key)
-}
-
-// verify returns an *invalidError for a token that is not valid; any other
-// error says that it could not find out.
-func (a *Authenticator) verify(ctx context.Context, token string) (*verdict, error) {
 	t, err := a.open(ctx, token)
 	if err != nil {
 		return nil, err
@@ -98,11 +90,11 @@ func (a *Authenticator) verify(ctx context.Context, token string) (*verdict, err
 	if err != nil {
 		return nil, err
 	}
-	v := &verdict{who: who, key: t.key, issuer: t.issuer, expires: who.Expires.Add(time.Duration(a.Leeway)), bytes: weigh(who, token)}
-	if a.store != nil {
-		v.name = a.nameOf(t.claims, t.parts)
+	who.Basis = t.key.Serial()
+	if a.store == nil {
+		return who, nil
 	}
-	return v, nil
+	return who, a.checkRevoked(ctx, who, a.nameOf(t.claims, t.parts))
 }
 
 // opened is a token whose signature holds; its claims are not checked yet.

@@ -3,6 +3,8 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,10 +35,12 @@ type application struct {
 	pattern  foreign.Pattern
 	open     seal.Opener // nil: the cookie holds the id as it is
 	reader   wire.Decoder
+	later    wire.Decoder // the same, a while from now; nil: that makes no difference
 	mappings []*identity.Mapping
 	names    []string // the fields of a hash that are of interest
 	store    store.Foreign
 	touch    time.Duration
+	basis    uint64 // of what it finds: the secrets
 	logger   *zap.Logger
 	told     atomic.Int64 // when it was last logged that a session could not be read
 	now      func() time.Time
@@ -75,7 +79,7 @@ func (a *Authenticator) completed() (preset, error) {
 		}
 		p.decode = decode
 	}
-	if p.cookie == "" || p.key == "" || len(p.users) == 0 || p.decode == nil && p.fields == nil {
+	if p.cookie == "" || p.key == "" || len(p.users) == 0 || p.decode.reader == nil && p.fields == nil {
 		return p, errors.New("session custom: cookie, key, decode and user are all needed")
 	}
 	return p, nil
@@ -143,12 +147,16 @@ func (a *Authenticator) application(host authenticators.Host) (*application, err
 	if app.mappings, err = a.mappings(p); err != nil {
 		return nil, err
 	}
-	if p.decode != nil {
-		app.reader = p.decode(secrets, seal.Clock(a.now))
+	app.basis = basisOf(secrets)
+	if p.decode.reader != nil {
+		app.reader = p.decode.reader(secrets, seal.Clock(a.now))
 	} else {
 		app.names = a.fieldNames(p)
 	}
-	app.store, err = host.Foreign(a.Redis)
+	if p.decode.clocked {
+		app.later = p.decode.reader(secrets, func() time.Time { return app.now().Add(ahead) })
+	}
+	app.store, err = host.Foreign(a.Redis, app.pattern.Prefix())
 	return app, err
 }
 
@@ -189,6 +197,12 @@ func (a *Authenticator) fieldNames(p preset) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// basisOf is a number for what sessions are opened with.
+func basisOf(secrets []string) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", secrets))
+	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // find returns what stands in the key for the id in a cookie's value.
@@ -239,6 +253,7 @@ func (c cookieValue) read(value string) (string, bool) {
 // verify looks a session up.
 func (a *application) verify(ctx context.Context, id authenticators.Secret) (*identity.Identity, error) {
 	key := a.pattern.Key(id.Reveal())
+	now := a.now()
 	session, ttl, err := a.load(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -250,18 +265,27 @@ func (a *application) verify(ctx context.Context, id authenticators.Secret) (*id
 		return nil, fmt.Errorf("looking session up: %w", err)
 	}
 	if a.reach != nil {
-		session = a.reach(session, a.now())
+		if a.reach(session, now.Add(ahead)) == nil {
+			store.ReadUntil(ctx, now)
+		}
+		session = a.reach(session, now)
+		store.ReadUntil(ctx, now.Add(ahead))
 	}
 	who := a.identify(session)
 	if who == nil {
 		return nil, authenticators.ErrNoCredential // an anonymous visitor's session
 	}
+	who.Basis = a.basis
 	if ttl > 0 {
 		who.Expires = a.now().Add(ttl)
 		a.extend(ctx, key, id, ttl)
 	}
 	return who, nil
 }
+
+// ahead is for how long it is known of a session with a clock of its own that it
+// won't end.
+const ahead = 30 * time.Second
 
 // errUndecodable says that a session is of a format that is not known here.
 var errUndecodable = errors.New("undecodable")
@@ -278,6 +302,13 @@ func (a *application) load(ctx context.Context, key string) (map[string]any, tim
 	session, err := a.reader(record.Value)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	if a.later != nil {
+		end := a.now().Add(ahead)
+		if later, err := a.later(record.Value); err != nil || len(later) == 0 {
+			end = a.now()
+		}
+		store.ReadUntil(ctx, end)
 	}
 	return session, record.TTL, nil
 }

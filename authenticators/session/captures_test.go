@@ -62,7 +62,7 @@ type inRedis struct {
 	others store.Foreign
 }
 
-func (h inRedis) Foreign(string) (store.Foreign, error) { return h.others, nil }
+func (h inRedis) Foreign(string, string) (store.Foreign, error) { return h.others, nil }
 
 // TestSessionsOfRealFrameworksAreTheirUsers asks for one capture after the other,
 // since many share a key.

@@ -80,16 +80,23 @@ func (f idForm) key(id string) (string, bool) {
 	return id, true
 }
 
-// format makes the reader of a session.
-type format func(secrets []string, now seal.Clock) wire.Decoder
-
-func plainly(decode wire.Decoder) format {
-	return func([]string, seal.Clock) wire.Decoder { return decode }
+// format says how a session is read.
+type format struct {
+	reader  func(secrets []string, now seal.Clock) wire.Decoder // nil: there is none
+	clocked bool                                                // sessions end by their own clock
 }
 
-// clocked is a format whose sessions end by their own clock.
+func plainly(decode wire.Decoder) format {
+	return format{reader: func([]string, seal.Clock) wire.Decoder { return decode }}
+}
+
 func clocked(decode func(now func() time.Time) wire.Decoder) format {
-	return func(_ []string, now seal.Clock) wire.Decoder { return decode(now) }
+	return format{reader: func(_ []string, now seal.Clock) wire.Decoder { return decode(now) }, clocked: true}
+}
+
+// secretly is a format that a secret is needed for.
+func secretly(reader func(secrets []string, now seal.Clock) wire.Decoder) format {
+	return format{reader: reader}
 }
 
 // The presets, by what docs/sessions.md says of each.

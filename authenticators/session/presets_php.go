@@ -42,7 +42,7 @@ var laravel = preset{
 	value:  cookieValue{quoted: true, escaped: true},
 	id:     idForm{form: regexp.MustCompile(`^[A-Za-z0-9]{40}$`)},
 	sealed: sealing{open: seal.Laravel, secrets: mustSecrets},
-	decode: laravelDecoder,
+	decode: secretly(laravelDecoder),
 }
 
 func laravelDecoder(secrets []string, _ seal.Clock) wire.Decoder {

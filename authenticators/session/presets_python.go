@@ -21,7 +21,7 @@ var django = preset{
 	value:  cookieValue{quoted: true},
 	id:     djangoIDs,
 	sealed: sealing{secrets: maySecrets},
-	decode: djangoDecoder,
+	decode: secretly(djangoDecoder),
 	reach:  djangoLogin,
 }
 
@@ -34,7 +34,7 @@ var djangoSigned = preset{
 	value:  cookieValue{quoted: true},
 	id:     djangoIDs,
 	sealed: sealing{secrets: mustSecrets},
-	decode: djangoSignedDecoder,
+	decode: secretly(djangoSignedDecoder),
 	reach:  djangoLogin,
 }
 

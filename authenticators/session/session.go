@@ -194,6 +194,10 @@ func undecodable(cause error) error {
 	return &authenticators.RejectedError{Code: "session_not_valid", Detail: "Session could not be read.", Cause: cause}
 }
 
+// Holds reports whether the secrets are those that a session was opened with; see
+// authenticators.Lasting.
+func (a *Authenticator) Holds(basis uint64) bool { return a.own() || basis == a.app.basis }
+
 // CheckOrigin refuses the requests of other sites; see authenticators.CookieGuard.
 func (a *Authenticator) CheckOrigin(r *http.Request) error {
 	if a.checkOrigin == nil {
@@ -215,6 +219,7 @@ var (
 	_ caddy.Provisioner            = (*Authenticator)(nil)
 	_ caddy.Validator              = (*Authenticator)(nil)
 	_ authenticators.Authenticator = (*Authenticator)(nil)
+	_ authenticators.Lasting       = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
 	_ authenticators.Describer     = (*Authenticator)(nil)
 )

@@ -111,7 +111,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.mapping, err = identity.NewMapping(cmp.Or(a.User, defaultUser), a.Claims, a.IDPrefix); err != nil {
 		return err
 	}
-	a.foreign, err = host.Foreign(a.Redis)
+	a.foreign, err = host.Foreign(a.Redis, a.pattern.Prefix())
 	return err
 }
 
@@ -265,6 +265,9 @@ func (a *Authenticator) Fit(value authenticators.Secret) int {
 	return 1
 }
 
+// Holds says that what was read is all that counts; see authenticators.Lasting.
+func (*Authenticator) Holds(uint64) bool { return true }
+
 // CheckOrigin refuses the requests of other sites; see authenticators.CookieGuard.
 func (a *Authenticator) CheckOrigin(r *http.Request) error {
 	if a.checkOrigin == nil {
@@ -284,6 +287,7 @@ var (
 	_ authenticators.Authenticator = (*Authenticator)(nil)
 	_ authenticators.Challenger    = (*Authenticator)(nil)
 	_ authenticators.SchemeSharer  = (*Authenticator)(nil)
+	_ authenticators.Lasting       = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
 	_ authenticators.Describer     = (*Authenticator)(nil)
 )

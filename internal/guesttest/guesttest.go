@@ -36,7 +36,7 @@ func NewHost() *Host { return &Host{Records: memstore.New(), Others: memstore.Ne
 func (h *Host) Store() store.Store { return h.Records }
 
 // Foreign reads what another application keeps.
-func (h *Host) Foreign(string) (store.Foreign, error) {
+func (h *Host) Foreign(string, string) (store.Foreign, error) {
 	if h.Others == nil {
 		return nil, errors.New("no Redis")
 	}

@@ -74,7 +74,7 @@ var layers = [][]string{
 	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest", "internal/redistest"},
 	{"authenticators", "authenticators/foreign", "internal/memstore"},
 	{"records", "keys"},
-	{"identity", "passwords", "store/redis", "store/embedded", "store/storetest"},
+	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
 	{"store", "internal/words", "internal/freeport", "internal/layout"},
 }
 

@@ -30,9 +30,10 @@ var (
 
 // Store is a file of records. It is opened at first use.
 type Store struct {
-	path   string
-	now    func() time.Time
-	damage atomic.Pointer[damageError] // what ended it before its time; nil: nothing
+	path    string
+	now     func() time.Time
+	changes *store.Changes
+	damage  atomic.Pointer[damageError] // what ended it before its time; nil: nothing
 
 	mu     sync.Mutex // guards what follows
 	db     *bolt.DB
@@ -44,8 +45,20 @@ type Store struct {
 }
 
 func newStore(path string) *Store {
-	return &Store{path: path, now: time.Now}
+	// Nobody else writes to the file, so nothing changes unheard.
+	changes := store.NewChanges("")
+	changes.Trust(store.Forever)
+	return &Store{path: path, now: time.Now, changes: changes}
 }
+
+// Changes tells of what this process writes; see store.Teller.
+func (s *Store) Changes() *store.Changes { return s.changes }
+
+// Name is the key.
+func (*Store) Name(key string) string { return key }
+
+// Watch has nothing to do: Changes tells of all.
+func (*Store) Watch(string) {}
 
 // entry is a record as it stands in the file.
 type entry struct {
@@ -69,13 +82,18 @@ func decode(data []byte) (entry, error) {
 	return e, nil
 }
 
-// view and update run a transaction, unless the caller has gone away.
+// view and change run a transaction, unless the caller has gone away. Who reads the
+// keys that it changes is told once it is done, well or not.
 func (s *Store) view(ctx context.Context, run func(*bolt.Tx) error) error {
 	return s.transact(ctx, (*bolt.DB).View, run)
 }
 
-func (s *Store) update(ctx context.Context, run func(*bolt.Tx) error) error {
-	return s.transact(ctx, (*bolt.DB).Update, run)
+func (s *Store) change(ctx context.Context, keys []string, run func(*bolt.Tx) error) error {
+	err := s.transact(ctx, (*bolt.DB).Update, run)
+	for _, key := range keys {
+		s.changes.Changed(key)
+	}
+	return err
 }
 
 func (s *Store) transact(ctx context.Context, kind func(*bolt.DB, func(*bolt.Tx) error) error, run func(*bolt.Tx) error) error {
@@ -127,7 +145,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err := store.CheckPut(value, ttl); err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx *bolt.Tx) error {
+	return s.change(ctx, []string{key}, func(tx *bolt.Tx) error {
 		old, err := s.read(tx, key)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -153,7 +171,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl tim
 	if err := store.CheckPut(value, ttl); err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx *bolt.Tx) error {
+	return s.change(ctx, []string{key}, func(tx *bolt.Tx) error {
 		held, err := s.read(tx, key)
 		switch none := errors.Is(err, store.ErrNotFound); {
 		case err != nil && !none:
@@ -171,7 +189,7 @@ func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Du
 		return store.Count{}, errors.New("a window must be positive")
 	}
 	count := store.Count{TTL: window}
-	err := s.update(ctx, func(tx *bolt.Tx) error {
+	err := s.change(ctx, []string{key}, func(tx *bolt.Tx) error {
 		held, err := s.read(tx, key)
 		switch {
 		case err == nil:
@@ -257,7 +275,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return s.update(ctx, func(tx *bolt.Tx) error {
+	return s.change(ctx, keys, func(tx *bolt.Tx) error {
 		for _, key := range keys {
 			if err := remove(tx, key); err != nil {
 				return err
@@ -272,7 +290,7 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error 
 	if ttl <= 0 {
 		return errors.New("a lifetime must be positive")
 	}
-	return s.update(ctx, func(tx *bolt.Tx) error {
+	return s.change(ctx, []string{key}, func(tx *bolt.Tx) error {
 		e, err := s.read(tx, key)
 		if err != nil {
 			return err
@@ -317,6 +335,7 @@ func (s *Store) Destruct() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.changes.End()
 	if s.db == nil {
 		return nil
 	}
@@ -331,4 +350,7 @@ func (s *Store) Destruct() error {
 	return db.Close()
 }
 
-var _ store.Handle = (*Store)(nil)
+var (
+	_ store.Handle = (*Store)(nil)
+	_ store.Teller = (*Store)(nil)
+)

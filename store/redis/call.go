@@ -96,3 +96,13 @@ func (s *Store) run(ctx context.Context, commands func(context.Context, goredis.
 	})
 	return err
 }
+
+// write is run for what changes records of ours. This process knows it at once, and
+// before the caller does; all others, and what ends by itself, Redis tells.
+func (s *Store) write(ctx context.Context, keys []string, commands func(context.Context, goredis.UniversalClient) error) error {
+	err := s.run(ctx, commands)
+	for _, key := range keys {
+		s.changes.Changed(s.prefix + key)
+	}
+	return err
+}

@@ -5,13 +5,13 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -54,8 +54,7 @@ type Config struct {
 	// TLS encrypts the connections. Default: off, but on for rediss://.
 	TLS *TLS `json:"tls,omitempty"`
 
-	// Cache holds looked-up identities in the process. It is read and checked,
-	// but not used by this release: every look-up asks Redis.
+	// Cache says how many findings are kept in the process. Default: 100,000.
 	Cache *Cache `json:"cache,omitempty"`
 
 	options  *goredis.UniversalOptions
@@ -91,20 +90,51 @@ type TLS struct {
 	ServerName string `json:"server_name,omitempty"`
 }
 
-// Cache says how many identities are held in the process and for how long. It
-// is checked, but not used by this release: every look-up asks Redis.
+// Cache says how many identities are kept in the process, and for how long. Redis
+// tells of changes to what they rest on, and then they are looked up anew.
 type Cache struct {
-	// Off says that nothing is to be held, which is so in any case.
+	// Off says that nothing is kept: every request asks Redis.
 	Off bool `json:"off,omitempty"`
 
-	// Entries is how many identities are held. At least 1, unless Off.
+	// Entries is how many identities are kept, each reckoned at 512 bytes, which is
+	// more than twice what a usual one takes. 1 to 100,000,000, unless Off.
 	Entries int `json:"entries,omitempty"`
 
-	// MaxAge is how long an identity is held.
+	// MaxAge is how long an identity is kept at most. Default: 1m. At most 1h.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
-	// MaxStaleness is how long a revoked one may be served at most.
+	// MaxStaleness is how long one may be served after it was revoked while Redis
+	// can't be heard; usually it is milliseconds. Default: 2s. 100ms to 1m.
 	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
+}
+
+const (
+	defaultMaxStaleness = 2 * time.Second
+	leastMaxStaleness   = 100 * time.Millisecond
+	greatestStaleness   = time.Minute
+	greatestMaxAge      = time.Hour
+	mostEntries         = 100_000_000
+)
+
+// staleness is how long changes may go unheard; 0: nothing is kept.
+func (c *Config) staleness() time.Duration {
+	switch {
+	case c.Cache == nil:
+		return defaultMaxStaleness
+	case c.Cache.Off:
+		return 0
+	}
+	return cmp.Or(time.Duration(c.Cache.MaxStaleness), defaultMaxStaleness)
+}
+
+// Caching says what is kept; see store.CacheProvider.
+func (c *Config) Caching() store.Cache {
+	kept := store.Cache{Entries: store.DefaultCacheEntries, MaxAge: store.DefaultCacheMaxAge}
+	if c.Cache != nil && !c.Cache.Off {
+		kept.Entries = c.Cache.Entries
+		kept.MaxAge = cmp.Or(time.Duration(c.Cache.MaxAge), kept.MaxAge)
+	}
+	return kept
 }
 
 const (
@@ -126,13 +156,6 @@ func (c *Config) Provision(caddy.Context) error { return c.prepare() }
 
 // Validate refuses what can't be meant.
 func (c *Config) Validate() error { return c.check() }
-
-// Warn tells at load what the config asks for and does not get.
-func (c *Config) Warn(logger *zap.Logger) {
-	if c.Cache != nil && !c.Cache.Off {
-		logger.Warn("store redis: 'cache' is not used by this release; every look-up asks Redis")
-	}
-}
 
 func (c *Config) check() error {
 	ways := 0
@@ -170,10 +193,12 @@ func (c *Cache) check() error {
 	case c == nil:
 	case c.Off && *c != Cache{Off: true}:
 		return errors.New("store redis: 'cache off' takes no other option")
-	case !c.Off && c.Entries < 1:
-		return fmt.Errorf("store redis: cache of %d entries; 'off' or at least 1 is needed", c.Entries)
-	case c.MaxAge < 0 || c.MaxStaleness < 0:
-		return errors.New("store redis: the cache's max_age and max_staleness can't be negative")
+	case !c.Off && (c.Entries < 1 || c.Entries > mostEntries):
+		return fmt.Errorf("store redis: cache of %d entries; 'off' or 1 to %d is needed", c.Entries, mostEntries)
+	case c.MaxAge < 0 || time.Duration(c.MaxAge) > greatestMaxAge:
+		return fmt.Errorf("store redis: cache: max_age of %v; up to 1h would do", time.Duration(c.MaxAge))
+	case c.MaxStaleness != 0 && (time.Duration(c.MaxStaleness) < leastMaxStaleness || time.Duration(c.MaxStaleness) > greatestStaleness):
+		return fmt.Errorf("store redis: cache: max_staleness of %v; 100ms to 1m would do", time.Duration(c.MaxStaleness))
 	}
 	return nil
 }
@@ -182,4 +207,6 @@ var (
 	_ caddy.Provisioner = (*Config)(nil)
 	_ caddy.Validator   = (*Config)(nil)
 	_ store.Provider    = (*Config)(nil)
+
+	_ store.CacheProvider = (*Config)(nil)
 )

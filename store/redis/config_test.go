@@ -9,11 +9,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 func TestConfigIsRefusedWithoutShowingSecrets(t *testing.T) {
@@ -38,8 +38,12 @@ func TestConfigIsRefusedWithoutShowingSecrets(t *testing.T) {
 		{"timeout", Config{URL: "redis://a", Timeout: caddy.Duration(time.Hour)}, "1ms to 1m"},
 		{"half a key pair", Config{URL: "rediss://a", TLS: &TLS{Certificate: "x"}}, "both files"},
 		{"sentinel nameless", Config{Sentinel: &Sentinel{Addresses: []string{"a:1"}}}, "master's name"},
-		{"cache of nothing", Config{URL: "redis://a", Cache: &Cache{MaxAge: 1}}, "at least 1"},
-		{"cache with negative ages", Config{URL: "redis://a", Cache: &Cache{Entries: 1, MaxAge: -1}}, "negative"},
+		{"cache of nothing", Config{URL: "redis://a", Cache: &Cache{MaxAge: 1}}, "1 to 100000000"},
+		{"cache with a negative age", Config{URL: "redis://a", Cache: &Cache{Entries: 1, MaxAge: -1}}, "up to 1h"},
+		{"cache for a day", Config{URL: "redis://a", Cache: &Cache{Entries: 1, MaxAge: caddy.Duration(24 * time.Hour)}}, "up to 1h"},
+		{"staleness of nothing", Config{URL: "redis://a", Cache: &Cache{Entries: 1, MaxStaleness: 1}}, "100ms to 1m"},
+		{"staleness of an hour", Config{URL: "redis://a", Cache: &Cache{Entries: 1, MaxStaleness: caddy.Duration(time.Hour)}}, "100ms to 1m"},
+		{"cache of more than there is", Config{URL: "redis://a", Cache: &Cache{Entries: 1e9}}, "1 to 100000000"},
 		{"cache off and on", Config{URL: "redis://a", Cache: &Cache{Off: true, Entries: 1}}, "cache off"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -137,8 +141,10 @@ func TestKeyTellsStoresApartAndShowsNoSecret(t *testing.T) {
 	assert.Equal(t, first, key(base()))
 	assert.NotContains(t, first, "hunter2")
 	cached := base()
+	cached.Cache = &Cache{Entries: 5, MaxAge: 7}
+	assert.Equal(t, first, key(cached), "how much is kept is none of the connection's business")
 	cached.Cache = &Cache{Off: true}
-	assert.Equal(t, first, key(cached), "the cache is none of the connection's business")
+	assert.NotEqual(t, first, key(cached), "whether changes are heard is")
 
 	watched := Config{Sentinel: &Sentinel{Master: "m", Addresses: []string{"a:1"}, Password: "{env.EDGE_AUTH_TEST_SECRET}"}}
 	firstWatched := key(watched)
@@ -171,19 +177,25 @@ func TestPlaceholderThatIsUnknownIsToldAtLoad(t *testing.T) {
 	}
 }
 
-func TestCacheThatIsNotThereIsWarnedAbout(t *testing.T) {
+func TestCacheIsOnUnlessItIsOff(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		cache *Cache
-		want  int
+		cache     *Cache
+		staleness time.Duration
+		want      store.Cache
 	}{
-		"unset": {nil, 0},
-		"off":   {&Cache{Off: true}, 0},
-		"on":    {&Cache{Entries: 10}, 1},
+		"unset": {nil, 2 * time.Second, store.Cache{Entries: 100_000, MaxAge: time.Minute}},
+		"off":   {&Cache{Off: true}, 0, store.Cache{Entries: 100_000, MaxAge: time.Minute}},
+		"size":  {&Cache{Entries: 10}, 2 * time.Second, store.Cache{Entries: 10, MaxAge: time.Minute}},
+		"all": {
+			&Cache{Entries: 10, MaxAge: caddy.Duration(time.Second), MaxStaleness: caddy.Duration(time.Second / 2)},
+			time.Second / 2, store.Cache{Entries: 10, MaxAge: time.Second},
+		},
 	} {
-		core, logs := observer.New(zap.WarnLevel)
-		(&Config{Cache: test.cache}).Warn(zap.New(core))
-		assert.Equal(t, test.want, logs.Len(), name)
+		c := &Config{URL: "redis://127.0.0.1:1", Cache: test.cache}
+		require.NoError(t, c.check(), name)
+		assert.Equal(t, test.staleness, c.staleness(), name)
+		assert.Equal(t, test.want, c.Caching(), name)
 	}
 }
 

@@ -15,7 +15,9 @@ func (s *Store) Foreign() store.Foreign { return foreign{s} }
 type foreign struct{ *Store }
 
 // Get reads a key.
-func (f foreign) Get(ctx context.Context, key string) (store.Record, error) { return f.get(ctx, key) }
+func (f foreign) Get(ctx context.Context, key string) (store.Record, error) {
+	return f.lookups.get(ctx, key)
+}
 
 // Fields reads fields of a hash. Redis can't cut one off, so their lengths are
 // asked for first: this takes a second round trip.

@@ -120,7 +120,7 @@ func TestCallerWhoGoesAwayIsNotHeldByAHungRedis(t *testing.T) {
 		_, err := s.Get(ctx, "a")
 		failed <- err
 	}()
-	require.Eventually(t, func() bool { return len(s.calls) == 1 }, 5*time.Second, time.Millisecond, "the call is under way")
+	require.Eventually(t, func() bool { s.lookups.mu.Lock(); defer s.lookups.mu.Unlock(); return len(s.lookups.byKey) == 1 }, 5*time.Second, time.Millisecond, "the call is under way")
 	cancel()
 	select {
 	case err := <-failed:

@@ -34,7 +34,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl > 0 {
 		ttl = max(ttl, time.Millisecond) // Redis counts no less
 	}
-	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+	return s.write(ctx, []string{key}, func(ctx context.Context, client goredis.UniversalClient) error {
 		if err := s.enlist(ctx, client, key, ttl, lists); err != nil {
 			return err
 		}

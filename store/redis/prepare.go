@@ -93,7 +93,7 @@ func (c *Config) Key() string {
 	parts := []string{
 		c.network, o.MasterName, strconv.FormatBool(o.IsClusterMode), strconv.Itoa(o.DB),
 		o.Username, o.Password, o.SentinelUsername, o.SentinelPassword,
-		c.Prefix, time.Duration(c.Timeout).String(), strconv.Itoa(c.PoolSize),
+		c.Prefix, time.Duration(c.Timeout).String(), strconv.Itoa(c.PoolSize), c.staleness().String(),
 	}
 	if o.TLSConfig != nil {
 		parts = append(parts, "tls", o.TLSConfig.ServerName)
@@ -115,7 +115,7 @@ func (c *Config) New() (store.Handle, error) {
 	// A new connection says HELLO and nothing more.
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return newStore(&o, c.network, c.Prefix, timeout), nil
+	return newStore(&o, c.network, c.Prefix, timeout, c.staleness()), nil
 }
 
 // At gives the config of a Redis at a URL, for reading what others keep there.

@@ -14,18 +14,29 @@ import (
 // Store keeps records as plain values, and lists as sorted sets of their keys.
 // No command names keys of two slots, so all of it works in a Cluster.
 type Store struct {
-	prefix  string
-	timeout time.Duration
-	dial    func() goredis.UniversalClient
-	calls   chan struct{} // holds one for each call under way
+	prefix    string
+	timeout   time.Duration
+	staleness time.Duration // how long changes may go unheard; 0: nothing is kept
+	dial      func() goredis.UniversalClient
+	calls     chan struct{} // holds one for each call under way
+	lookups   *lookups
+	changes   *store.Changes
+	tracker   *tracker // nil: nothing is kept
 
 	mu     sync.Mutex // guards what follows
 	client goredis.UniversalClient
 	closed bool
 }
 
-func newStore(o *goredis.UniversalOptions, network, prefix string, timeout time.Duration) *Store {
-	s := &Store{prefix: prefix, timeout: timeout, calls: make(chan struct{}, maxCalls)}
+func newStore(o *goredis.UniversalOptions, network, prefix string, timeout, staleness time.Duration) *Store {
+	s := &Store{
+		prefix: prefix, timeout: timeout, staleness: staleness,
+		calls: make(chan struct{}, maxCalls), changes: store.NewChanges(prefix),
+	}
+	s.lookups = s.newLookups(o.IsClusterMode)
+	if staleness > 0 {
+		s.tracker = s.newTracker(o, network)
+	}
 	s.dial = func() goredis.UniversalClient {
 		if network == "unix" {
 			single := o.Simple()
@@ -37,6 +48,24 @@ func newStore(o *goredis.UniversalOptions, network, prefix string, timeout time.
 	return s
 }
 
+// Changes tells of what anybody writes; see store.Teller.
+func (s *Store) Changes() *store.Changes { return s.changes }
+
+// Name is the key in Redis.
+func (s *Store) Name(key string) string { return s.prefix + key }
+
+// Watch makes Changes tell of keys that others write.
+func (s *Store) Watch(prefix string) {
+	if s.changes.Watch(prefix) == nil || s.tracker == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil && !s.closed {
+		s.tracker.again()
+	}
+}
+
 // redis returns the client; the first call makes it.
 func (s *Store) redis() (goredis.UniversalClient, error) {
 	s.mu.Lock()
@@ -46,57 +75,24 @@ func (s *Store) redis() (goredis.UniversalClient, error) {
 	}
 	if s.client == nil {
 		s.client = s.dial()
+		if s.tracker != nil {
+			s.tracker.start()
+		}
 	}
 	return s.client, nil
 }
 
 // Get returns one of our records.
 func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
-	return s.get(ctx, s.prefix+key)
+	return s.lookups.get(ctx, s.prefix+key)
 }
-
-// get reads a value and its remaining life in one round trip, and never more
-// than a byte beyond MaxValue of it.
-func (s *Store) get(ctx context.Context, key string) (store.Record, error) {
-	return do(ctx, s, func(ctx context.Context, client goredis.UniversalClient) (store.Record, error) {
-		var value *goredis.StringCmd
-		var ttl *goredis.DurationCmd
-		_, err := client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			value = p.GetRange(ctx, key, 0, store.MaxValue)
-			ttl = p.PTTL(ctx, key)
-			return nil
-		})
-		if goredis.HasErrorPrefix(err, "WRONGTYPE") {
-			return store.Record{}, store.ErrWrongType
-		}
-		if err != nil {
-			return store.Record{}, err
-		}
-		data, left := []byte(value.Val()), ttl.Val()
-		switch {
-		case left == noSuchKey:
-			return store.Record{}, store.ErrNotFound
-		case len(data) > store.MaxValue:
-			return store.Record{}, store.ErrTooLarge
-		case left == forGood:
-			return store.Record{Value: data}, nil
-		}
-		return store.Record{Value: data, TTL: max(left, time.Millisecond)}, nil
-	})
-}
-
-// What PTTL says but a lifetime, as go-redis leaves it: in nanoseconds.
-const (
-	forGood   time.Duration = -1
-	noSuchKey time.Duration = -2
-)
 
 // Delete ends records. Lists drop them later.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+	return s.write(ctx, keys, func(ctx context.Context, client goredis.UniversalClient) error {
 		_, err := client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for _, key := range keys {
 				p.Del(ctx, s.prefix+key)
@@ -112,7 +108,7 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error 
 	if ttl <= 0 {
 		return errors.New("a lifetime must be positive")
 	}
-	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+	return s.write(ctx, []string{key}, func(ctx context.Context, client goredis.UniversalClient) error {
 		alive, err := client.PExpire(ctx, s.prefix+key, max(ttl, time.Millisecond)).Result()
 		if err == nil && !alive {
 			return store.ErrNotFound
@@ -146,7 +142,7 @@ func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl tim
 	if old == nil {
 		expected = "0"
 	}
-	return s.run(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+	return s.write(ctx, []string{key}, func(ctx context.Context, client goredis.UniversalClient) error {
 		if err := s.enlist(ctx, client, key, ttl, lists); err != nil {
 			return err
 		}
@@ -203,12 +199,17 @@ func (s *Store) Ping(ctx context.Context) error {
 // Destruct closes the connections, if there are any.
 func (s *Store) Destruct() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	client, open := s.client, s.client != nil && !s.closed
 	s.closed = true
-	if s.client == nil {
+	s.mu.Unlock()
+	s.changes.End()
+	if !open {
 		return nil
 	}
-	return s.client.Close()
+	if s.tracker != nil {
+		s.tracker.end()
+	}
+	return client.Close()
 }
 
 // silent keeps go-redis from printing to standard error: what fails is
@@ -221,6 +222,7 @@ func init() { goredis.SetLogger(silent{}) }
 
 var (
 	_ store.Handle        = (*Store)(nil)
+	_ store.Teller        = (*Store)(nil)
 	_ store.ForeignReader = (*Store)(nil)
 	_ store.Adviser       = (*Store)(nil)
 )

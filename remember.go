@@ -1,0 +1,84 @@
+package edgeauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/cache"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// scope says within what a finding holds: what another config says of the same
+// credential need not be the same.
+type scope [sha256.Size]byte
+
+// newScope is that of an authenticator by its config, in policies that check users
+// alike.
+func newScope(config, checkUser string) scope {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q", config, checkUser))
+}
+
+// of is where the finding about a credential is kept.
+func (s scope) of(secret authenticators.Secret) cache.Key {
+	var buffer [2048]byte // on the stack: most credentials fit, and nothing is allocated
+	return sha256.Sum256(append(append(buffer[:0], s[:]...), secret...))
+}
+
+// verify says whose credential it is, and that they are still welcome. What was
+// found out earlier is taken while all that it rests on is as it was.
+func (p *Policy) verify(ctx context.Context, m *member, c authenticators.Credential, s *state) (*identity.Identity, error) {
+	lasting, ok := m.Authenticator.(authenticators.Lasting)
+	if !ok {
+		return p.verifyAnew(ctx, m, c)
+	}
+	key := m.scope.of(c.Value)
+	if entry, ok := p.app.cache.Get(key, time.Now()); ok && lasting.Holds(entry.Basis) {
+		who := s.identity()
+		return who, identity.Unpack(entry.Value, who)
+	}
+	old := store.Now() + p.app.maxAge // of what is read from now on
+	ctx, reads := store.Collecting(ctx)
+	who, err := p.verifyAnew(ctx, m, c)
+	if err == nil {
+		p.remember(key, who, reads, old)
+	}
+	return who, err
+}
+
+func (p *Policy) verifyAnew(ctx context.Context, m *member, c authenticators.Credential) (*identity.Identity, error) {
+	who, err := m.Verify(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if who == nil || !identity.ValidID(who.ID) {
+		return nil, fmt.Errorf("authenticator %s accepted a credential of nobody", m.name)
+	}
+	if p.CheckUser != "" {
+		completed := *who // the authenticator may have made it for more than this request
+		if err := p.checkUser(ctx, &completed); err != nil {
+			return nil, err
+		}
+		who = &completed
+	}
+	return who, nil
+}
+
+// remember keeps a finding, if it is known what it rests on.
+func (p *Policy) remember(key cache.Key, who *identity.Identity, reads *store.Reads, old time.Duration) {
+	stamps, end, known := reads.Known()
+	if !known {
+		return
+	}
+	if !who.Expires.IsZero() && (end.IsZero() || who.Expires.Before(end)) {
+		end = who.Expires
+	}
+	packed, err := identity.Pack(make([]byte, 0, 256), who)
+	if err != nil {
+		return // it is looked up each time
+	}
+	p.app.cache.Put(key, cache.Entry{Value: string(packed), Basis: who.Basis}, stamps, old, end)
+}

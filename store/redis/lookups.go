@@ -1,0 +1,190 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// lookups lets those who look something up at once share round trips, and the answer
+// where they ask for the same key. While requests are few, each has a round trip for
+// itself; the more there are, the more share one.
+type lookups struct {
+	store   *Store
+	flights int // round trips at once
+	batch   int // look-ups in one
+
+	mu      sync.Mutex // guards what follows
+	waiting []*lookup
+	byKey   map[string]*lookup // that wait or are under way
+	flying  int
+}
+
+// lookup is a key that somebody waits for.
+type lookup struct {
+	key    string
+	stamp  store.Stamp
+	done   chan struct{} // closed when what follows is there
+	record store.Record
+	err    error
+}
+
+const (
+	// Half of the connections that a pool has on one CPU.
+	singleFlights = 5
+	singleBatch   = 128
+
+	// A Cluster has a master for each key: one that hangs must not hold up the keys of
+	// others, so there is nothing to share but answers.
+	clusterFlights = 256
+	clusterBatch   = 1
+)
+
+func (s *Store) newLookups(cluster bool) *lookups {
+	l := &lookups{store: s, flights: singleFlights, batch: singleBatch, byKey: make(map[string]*lookup)}
+	if cluster {
+		l.flights, l.batch = clusterFlights, clusterBatch
+	}
+	return l
+}
+
+// get reads a value and its remaining life, and never more than a byte beyond
+// store.MaxValue of it.
+func (l *lookups) get(ctx context.Context, key string) (store.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Record{}, err
+	}
+	client, err := l.store.redis()
+	if err != nil {
+		return store.Record{}, err
+	}
+	timer := time.NewTimer(l.store.timeout)
+	defer timer.Stop()
+	for {
+		one, shared, err := l.join(client, key)
+		if err != nil {
+			return store.Record{}, err
+		}
+		select {
+		case <-one.done:
+		case <-timer.C:
+			return store.Record{}, fmt.Errorf("redis: no answer within %v: %w", l.store.timeout, context.DeadlineExceeded)
+		case <-ctx.Done():
+			return store.Record{}, ctx.Err()
+		}
+		// Another's answer may be older than this call, and that counts only while
+		// nothing was heard of the key since.
+		if !shared || one.stamp.Current(store.Now()) {
+			return one.record, one.err
+		}
+	}
+}
+
+// join takes part in the look-up of a key, or begins one.
+func (l *lookups) join(client goredis.UniversalClient, key string) (one *lookup, shared bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.byKey[key]; one != nil && one.stamp.Current(store.Now()) {
+		return one, true, nil
+	}
+	if len(l.waiting) >= maxCalls {
+		return nil, false, errBusy
+	}
+	one = &lookup{key: key, stamp: l.store.changes.Stamp(key), done: make(chan struct{})}
+	l.byKey[key] = one
+	l.waiting = append(l.waiting, one)
+	if l.flying < l.flights {
+		l.flying++
+		go l.fly(client)
+	}
+	return one, false, nil
+}
+
+// fly makes round trips until nobody waits.
+func (l *lookups) fly(client goredis.UniversalClient) {
+	for {
+		l.mu.Lock()
+		n := min(len(l.waiting), l.batch)
+		if n == 0 {
+			l.flying--
+			l.mu.Unlock()
+			return
+		}
+		batch := append([]*lookup(nil), l.waiting[:n]...)
+		l.waiting = append(l.waiting[:0], l.waiting[n:]...)
+		l.mu.Unlock()
+
+		l.read(client, batch)
+
+		l.mu.Lock()
+		for _, one := range batch {
+			if l.byKey[one.key] == one {
+				delete(l.byKey, one.key)
+			}
+			close(one.done)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// read fills in what a round trip brings. It returns within the timeout, by which
+// all who wait have gone.
+func (l *lookups) read(client goredis.UniversalClient, batch []*lookup) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.store.timeout)
+	defer cancel()
+	defer func() {
+		// In the request's own goroutine net/http would have caught it.
+		if cause := recover(); cause != nil {
+			for _, one := range batch {
+				one.record, one.err = store.Record{}, fmt.Errorf("redis: panic: %v", cause)
+			}
+		}
+	}()
+	values, lives := make([]*goredis.StringCmd, len(batch)), make([]*goredis.DurationCmd, len(batch))
+	_, err := client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for i, one := range batch {
+			values[i] = p.GetRange(ctx, one.key, 0, store.MaxValue)
+			lives[i] = p.PTTL(ctx, one.key)
+		}
+		return nil
+	})
+	for i, one := range batch {
+		one.record, one.err = recordOf(values[i], lives[i])
+	}
+	if err != nil {
+		lookAround(ctx, client, err)
+	}
+}
+
+// recordOf makes a record of what Redis said.
+func recordOf(value *goredis.StringCmd, life *goredis.DurationCmd) (store.Record, error) {
+	if goredis.HasErrorPrefix(value.Err(), "WRONGTYPE") {
+		return store.Record{}, store.ErrWrongType
+	}
+	for _, err := range []error{value.Err(), life.Err()} {
+		if err != nil {
+			return store.Record{}, err
+		}
+	}
+	data, left := []byte(value.Val()), life.Val()
+	switch {
+	case left == noSuchKey:
+		return store.Record{}, store.ErrNotFound
+	case len(data) > store.MaxValue:
+		return store.Record{}, store.ErrTooLarge
+	case left == forGood:
+		return store.Record{Value: data}, nil
+	}
+	return store.Record{Value: data, TTL: max(left, time.Millisecond)}, nil
+}
+
+// What PTTL says but a lifetime, as go-redis leaves it: in nanoseconds.
+const (
+	forGood   time.Duration = -1
+	noSuchKey time.Duration = -2
+)

@@ -1,0 +1,98 @@
+package edgeauth
+
+import (
+	"context"
+	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
+)
+
+// watchedStore is a store whose outages are told, and whose reads are noted: what is
+// found out from them is kept until they would say something else.
+type watchedStore struct {
+	store.Handle
+	outage *outage
+	teller store.Teller // nil: nobody tells of changes
+}
+
+func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error) {
+	if w.teller == nil {
+		store.ReadingUnknown(ctx)
+	} else {
+		w.teller.Changes().Reading(ctx, w.teller.Name(key))
+	}
+	record, err := w.Handle.Get(ctx, key)
+	noteEnd(ctx, record.TTL, err)
+	return record, w.outage.note(err)
+}
+
+// noteEnd notes how long a record has still to live.
+func noteEnd(ctx context.Context, ttl time.Duration, err error) {
+	if err == nil && ttl > 0 {
+		store.ReadUntil(ctx, time.Now().Add(ttl))
+	}
+}
+
+func (w *watchedStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
+	return w.outage.note(w.Handle.Put(ctx, key, value, ttl, lists...))
+}
+
+func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
+	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl, lists...))
+}
+
+func (w *watchedStore) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	count, err := w.Handle.Add(ctx, key, delta, window)
+	return count, w.outage.note(err)
+}
+
+func (w *watchedStore) Delete(ctx context.Context, keys ...string) error {
+	return w.outage.note(w.Handle.Delete(ctx, keys...))
+}
+
+func (w *watchedStore) Touch(ctx context.Context, key string, ttl time.Duration) error {
+	return w.outage.note(w.Handle.Touch(ctx, key, ttl))
+}
+
+func (w *watchedStore) List(ctx context.Context, list string) ([]string, error) {
+	store.ReadingUnknown(ctx)
+	found, err := w.Handle.List(ctx, list)
+	return found, w.outage.note(err)
+}
+
+func (w *watchedStore) Ping(ctx context.Context) error {
+	return w.outage.note(w.Handle.Ping(ctx))
+}
+
+// watchedForeign is another application's records, as watchedStore.
+type watchedForeign struct {
+	store.Foreign
+	outage *outage
+	teller store.Teller // nil: nobody tells of changes
+}
+
+func (w *watchedForeign) noteReading(ctx context.Context, key string) {
+	if w.teller == nil {
+		store.ReadingUnknown(ctx)
+		return
+	}
+	w.teller.Changes().Reading(ctx, key)
+}
+
+func (w *watchedForeign) Get(ctx context.Context, key string) (store.Record, error) {
+	w.noteReading(ctx, key)
+	record, err := w.Foreign.Get(ctx, key)
+	noteEnd(ctx, record.TTL, err)
+	return record, w.outage.note(err)
+}
+
+func (w *watchedForeign) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
+	w.noteReading(ctx, key)
+	fields, ttl, err := w.Foreign.Fields(ctx, key, names...)
+	noteEnd(ctx, ttl, err)
+	return fields, ttl, w.outage.note(err)
+}
+
+func (w *watchedForeign) Extend(ctx context.Context, key string, ttl time.Duration) error {
+	return w.outage.note(w.Foreign.Extend(ctx, key, ttl))
+}
