@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,11 +65,7 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	}
 	s.who = who
 	s.set = p.sets
-	values := &s.room.values
-	if len(s.findings) > 1 { // an earlier policy's may still be in use
-		values = new([identity.PresetSize]string)
-	}
-	if err := p.preset.Forward(r.Header, who, values); err != nil {
+	if err := p.preset.Forward(r.Header, who, s.values()); err != nil {
 		return err
 	}
 	if len(p.IdentityHeader) == 0 {
@@ -102,15 +99,14 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 			s.remember(r.Header, name)
 			delete(r.Header, name)
 		case authenticators.InCookie:
-			s.remember(r.Header, "Cookie")
-			authenticators.RemoveCookie(r, c.Name)
+			if slices.Contains(p.cookies, c.Name) {
+				continue // all of those go together
+			}
+			s.removeCookies(r, []string{c.Name})
 		case authenticators.InQuery: // not there any more
 		}
 	}
-	for _, name := range p.cookies {
-		s.remember(r.Header, "Cookie")
-		authenticators.RemoveCookie(r, name)
-	}
+	s.removeCookies(r, p.cookies)
 	if p.scheme {
 		s.remember(r.Header, "Authorization")
 		delete(r.Header, "Authorization")
@@ -118,7 +114,7 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 }
 
 func (p *Policy) credentialOf(m *member, r *http.Request, s *state) (authenticators.Credential, error) {
-	if found := s.found(m.scope); found != nil {
+	if found := s.found(&m.scope); found != nil {
 		if found.credential.Name == "" {
 			return found.credential, authenticators.ErrNoCredential
 		}

@@ -72,12 +72,16 @@ func (m *metrics) observe(p *Policy, res *result, err error) {
 }
 
 func outcomeOf(res *result, err error) string {
+	if err == nil {
+		if res.who != nil {
+			return outcomeAccepted
+		}
+		return outcomeAbsent
+	}
 	var rejected *authenticators.RejectedError
 	var forbidden *authenticators.ForbiddenError
 	switch {
-	case err == nil && res.who != nil:
-		return outcomeAccepted
-	case err == nil, errors.Is(err, authenticators.ErrNoCredential):
+	case errors.Is(err, authenticators.ErrNoCredential):
 		return outcomeAbsent
 	case errors.As(err, &rejected):
 		return outcomeRejected

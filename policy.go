@@ -236,7 +236,7 @@ func (p *Policy) identify(r *http.Request, s *state) (result, error) {
 	r = s.withCredentials(r)
 	for i := range p.members {
 		m := &p.members[i]
-		found := s.found(m.scope)
+		found := s.found(&m.scope)
 		if found == nil {
 			s.findings = append(s.findings, p.ask(m, r, s))
 			found = &s.findings[len(s.findings)-1]
@@ -263,10 +263,10 @@ func (p *Policy) ask(m *member, r *http.Request, s *state) (f finding) {
 			p.logger.Error("authenticator panicked",
 				zap.String("policy", p.name), zap.String("authenticator", m.name),
 				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
-			f = finding{scope: m.scope, err: fmt.Errorf("authenticator %s panicked", m.name)}
+			f = finding{scope: &m.scope, err: fmt.Errorf("authenticator %s panicked", m.name)}
 		}
 	}()
-	f.scope = m.scope
+	f.scope = &m.scope
 	f.credential, f.err = m.Find(r)
 	if f.err == nil {
 		f.who, f.err = p.verify(r.Context(), m, f.credential, s)

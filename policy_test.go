@@ -22,7 +22,8 @@ type scripted struct {
 	find, verify error
 	who          *identity.Identity
 	panics       bool
-	asked        int
+	asked        int // for a credential
+	verified     int
 }
 
 func (s *scripted) Find(*http.Request) (authenticators.Credential, error) {
@@ -31,6 +32,7 @@ func (s *scripted) Find(*http.Request) (authenticators.Credential, error) {
 }
 
 func (s *scripted) Verify(context.Context, authenticators.Credential) (*identity.Identity, error) {
+	s.verified++
 	if s.panics {
 		panic("oh")
 	}

@@ -38,11 +38,12 @@ type state struct {
 
 	// Room for what nearly every request needs, so that it is allocated once.
 	room struct {
-		findings [2]finding
+		findings [3]finding
 		removed  [2]header
 		who      identity.Identity
-		taken    bool // who is in use
 		values   [identity.PresetSize]string
+
+		whoTaken, valuesTaken bool // they are in use
 	}
 }
 
@@ -54,7 +55,7 @@ type header struct {
 
 // finding is what one authenticator found in a request.
 type finding struct {
-	scope      scope // of the authenticator
+	scope      *scope // of the authenticator
 	credential authenticators.Credential
 	who        *identity.Identity
 	err        error
@@ -130,10 +131,16 @@ func (s *state) remember(h http.Header, name string) {
 	s.removed = append(s.removed, header{name, values}) // whoever takes something out makes a new list
 }
 
+// removeCookies takes cookies out of the request.
+func (s *state) removeCookies(r *http.Request, names []string) {
+	s.remember(r.Header, "Cookie")
+	authenticators.RemoveCookies(r, names)
+}
+
 // found returns what an authenticator has found already; nil if it was not asked.
-func (s *state) found(of scope) *finding {
+func (s *state) found(of *scope) *finding {
 	for i := range s.findings {
-		if s.findings[i].scope == of {
+		if *s.findings[i].scope == *of {
 			return &s.findings[i]
 		}
 	}
@@ -142,9 +149,18 @@ func (s *state) found(of scope) *finding {
 
 // identity returns an empty one that lives as long as the request.
 func (s *state) identity() *identity.Identity {
-	if s.room.taken {
+	if s.room.whoTaken {
 		return new(identity.Identity)
 	}
-	s.room.taken = true
+	s.room.whoTaken = true
 	return &s.room.who
+}
+
+// values returns room for the values of a preset's headers.
+func (s *state) values() *[identity.PresetSize]string {
+	if s.room.valuesTaken {
+		return new([identity.PresetSize]string)
+	}
+	s.room.valuesTaken = true
+	return &s.room.values
 }

@@ -109,11 +109,11 @@ func TestRemovedCookieLeavesTheOthers(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Cookie"] = []string{"a=1; sid=x; b=2", "sid=y", "c=3"}
-	RemoveCookie(r, "sid")
+	RemoveCookies(r, []string{"sid"})
 	assert.Equal(t, []string{"a=1; b=2", "c=3"}, r.Header["Cookie"])
-	RemoveCookie(r, "a")
-	RemoveCookie(r, "b")
-	RemoveCookie(r, "c")
+	RemoveCookies(r, []string{"a"})
+	RemoveCookies(r, []string{"b"})
+	RemoveCookies(r, []string{"c"})
 	assert.NotContains(t, r.Header, "Cookie")
 }
 

@@ -3,6 +3,7 @@ package authenticators
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -48,20 +49,17 @@ func fromCookie(r *http.Request, name string, tidy func(string) string) (Secret,
 	return Secret(found), nil
 }
 
-// RemoveCookie takes the cookie called name out of the request.
-func RemoveCookie(r *http.Request, name string) {
+// RemoveCookies takes the cookies of these names out of the request. The list of
+// header values that it had is left as it is.
+func RemoveCookies(r *http.Request, names []string) {
 	lines := r.Header["Cookie"]
+	if !slices.ContainsFunc(lines, func(line string) bool { return hasCookie(line, names) }) {
+		return
+	}
 	kept := make([]string, 0, len(lines))
 	for _, line := range lines {
-		var pairs []string
-		for pair := range strings.SplitSeq(line, ";") {
-			key, _, _ := strings.Cut(pair, "=")
-			if pair = strings.Trim(pair, " \t"); pair != "" && strings.Trim(key, " \t") != name {
-				pairs = append(pairs, pair)
-			}
-		}
-		if len(pairs) > 0 {
-			kept = append(kept, strings.Join(pairs, "; "))
+		if line = withoutCookies(line, names); line != "" {
+			kept = append(kept, line)
 		}
 	}
 	if len(kept) == 0 {
@@ -69,4 +67,45 @@ func RemoveCookie(r *http.Request, name string) {
 		return
 	}
 	r.Header["Cookie"] = kept
+}
+
+func hasCookie(line string, names []string) bool {
+	for line != "" {
+		var pair string
+		pair, line, _ = strings.Cut(line, ";")
+		if isCookie(pair, names) {
+			return true
+		}
+	}
+	return false
+}
+
+func isCookie(pair string, names []string) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	return slices.Contains(names, trim(name))
+}
+
+// withoutCookies is a line of cookies without those of these names. What remains is
+// part of the line, unless something is taken out of its middle.
+func withoutCookies(line string, names []string) string {
+	kept, rest := "", line
+	for rest != "" {
+		pair, after, _ := strings.Cut(rest, ";")
+		if isCookie(pair, names) {
+			kept = joined(kept, trimPairs(line[:len(line)-len(rest)]))
+			line = after
+		}
+		rest = after
+	}
+	return joined(kept, trimPairs(line))
+}
+
+// trimPairs takes what separates pairs off both ends.
+func trimPairs(text string) string { return strings.Trim(text, blanks+";") }
+
+func joined(one, two string) string {
+	if one == "" || two == "" {
+		return one + two
+	}
+	return one + "; " + two
 }

@@ -64,10 +64,14 @@ func trim(text string) string { return strings.Trim(text, blanks) }
 
 // cutWord takes the first word off a trimmed text.
 func cutWord(text string) (word, rest string) {
-	if end := strings.IndexAny(text, blanks); end >= 0 {
-		return text[:end], trim(text[end:])
+	end := strings.IndexByte(text, ' ')
+	if tab := strings.IndexByte(text, '\t'); tab >= 0 && (end < 0 || tab < end) {
+		end = tab
 	}
-	return text, ""
+	if end < 0 {
+		return text, ""
+	}
+	return text[:end], trim(text[end:])
 }
 
 // LooksLikeJWT reports whether a value has the shape of a JWT rather than of

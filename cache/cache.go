@@ -116,7 +116,7 @@ func (c *Cache) Put(key Key, entry Entry, stamps []store.Stamp, old time.Duratio
 	data = binary.LittleEndian.AppendUint64(data, ends)
 	data = binary.LittleEndian.AppendUint64(data, entry.Basis)
 	data = binary.LittleEndian.AppendUint16(data, uint16(len(entry.Value))) //nolint:gosec // at most maxEntry
-	data = append(data, byte(len(stamps)))
+	data = append(data, byte(len(stamps)))                                  //nolint:gosec // at most maxStamps
 	for _, stamp := range stamps {
 		data, _ = stamp.AppendBinary(data) // never fails
 	}
@@ -155,7 +155,7 @@ func (s *shard) get(key Key, now time.Time, most int) (entry Entry, found, curre
 	}
 	entry.Basis = binary.LittleEndian.Uint64(data[atBasis:])
 	if length > 0 {
-		entry.Value = unsafe.String(&data[begin], length)
+		entry.Value = unsafe.String(&data[begin], length) //nolint:gosec // what is in a slab never changes
 	}
 	return entry, true, true
 }

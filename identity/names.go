@@ -11,6 +11,7 @@ import (
 type Names struct {
 	exact    map[string]struct{}
 	prefixes []string
+	first    *[256]bool // how a name of the set may begin; most headers don't
 }
 
 // WellKnown returns the names that this and other gateways tell the identity
@@ -26,25 +27,36 @@ var wellKnown = NewNames(
 
 // NewNames makes a set. A name that ends in * stands for all that begin so.
 func NewNames(names ...string) Names {
-	n := Names{exact: make(map[string]struct{}, len(names))}
+	n := Names{exact: make(map[string]struct{}, len(names)), first: new([256]bool)}
 	for _, name := range names {
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
 			n.prefixes = append(n.prefixes, foldName(prefix))
-			continue
+		} else {
+			n.exact[foldName(name)] = struct{}{}
 		}
-		n.exact[foldName(name)] = struct{}{}
+		n.note(foldName(name))
 	}
 	return n
 }
 
+// note notes how a folded name begins.
+func (n Names) note(name string) {
+	for c := range n.first {
+		n.first[c] = n.first[c] || name == "" || foldName(string([]byte{byte(c)})) == name[:1]
+	}
+}
+
 // Union returns the names of both.
 func (n Names) Union(other Names) Names {
-	union := Names{exact: make(map[string]struct{}, len(n.exact)+len(other.exact))}
+	union := Names{exact: make(map[string]struct{}, len(n.exact)+len(other.exact)), first: new([256]bool)}
 	for _, set := range []Names{n, other} {
 		for name := range set.exact {
 			union.exact[name] = struct{}{}
 		}
 		union.prefixes = append(union.prefixes, set.prefixes...)
+		for c := range union.first {
+			union.first[c] = union.first[c] || set.first != nil && set.first[c]
+		}
 	}
 	return union
 }
@@ -61,7 +73,7 @@ const maxName = 128
 
 // Has reports whether a backend could take name for one of the set.
 func (n Names) Has(name string) bool {
-	if len(name) > maxName {
+	if len(name) > maxName || name == "" || n.first == nil || !n.first[name[0]] {
 		return false
 	}
 	var buffer [maxName]byte

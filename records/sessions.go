@@ -73,14 +73,17 @@ func NewSession(ctx context.Context, s store.Store, session Session, lifetime ti
 	return id, nil
 }
 
+var strictBase64 = base64.RawURLEncoding.Strict()
+
 // ValidSessionID reports whether id has the form of our session ids, so that
 // nothing else costs a look-up.
 func ValidSessionID(id string) bool {
 	if len(id) != base64.RawURLEncoding.EncodedLen(sessionBytes) {
 		return false
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	return err == nil && len(raw) == sessionBytes // fewer, where line ends were skipped
+	var raw [sessionBytes]byte
+	n, err := strictBase64.Decode(raw[:], []byte(id))
+	return err == nil && n == sessionBytes // fewer, where line ends were skipped
 }
 
 // FindSession returns the session with this id; store.ErrNotFound if it is

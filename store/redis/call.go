@@ -33,7 +33,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	client, err := s.redis()
+	client, err := s.redis() //nolint:contextcheck // what it starts outlives the caller
 	if err != nil {
 		return none, err
 	}

@@ -189,7 +189,8 @@ func TestCacheIsOnUnlessItIsOff(t *testing.T) {
 		"size":  {&Cache{Entries: 10}, 2 * time.Second, store.Cache{Entries: 10, MaxAge: time.Minute}},
 		"all": {
 			&Cache{Entries: 10, MaxAge: caddy.Duration(time.Second), MaxStaleness: caddy.Duration(time.Second / 2)},
-			time.Second / 2, store.Cache{Entries: 10, MaxAge: time.Second},
+			time.Second / 2,
+			store.Cache{Entries: 10, MaxAge: time.Second},
 		},
 	} {
 		c := &Config{URL: "redis://127.0.0.1:1", Cache: test.cache}

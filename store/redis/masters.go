@@ -54,7 +54,7 @@ func (s sentinels) ask(ctx context.Context, address string) (string, error) {
 	o.Addr, o.DB = address, 0
 	o.Username, o.Password = s.options.SentinelUsername, s.options.SentinelPassword
 	client := goredis.NewSentinelClient(o)
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	master, err := client.GetMasterAddrByName(ctx, s.options.MasterName).Result()
 	if err != nil {
 		return "", err
@@ -67,7 +67,7 @@ func (s sentinels) ask(ctx context.Context, address string) (string, error) {
 
 // clusterMasters asks the Cluster, and lets the client see the same.
 func (s *Store) clusterMasters(ctx context.Context) ([]string, error) {
-	client, err := s.redis()
+	client, err := s.redis() //nolint:contextcheck // what it starts outlives the caller
 	if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,7 @@ var (
 // long.
 func (t *tracker) listen(ctx context.Context, f *follower) error {
 	client := t.dial(f.address, t.track)
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if err := client.RegisterPushNotificationHandler("invalidate", news{t.changes}, true); err != nil {
 		return err
 	}
@@ -172,8 +172,9 @@ func (t *tracker) listen(ctx context.Context, f *follower) error {
 
 // track turns tracking on for a connection.
 func (t *tracker) track(ctx context.Context, connection *goredis.Conn) error {
-	args := []any{"client", "tracking", "on", "bcast"}
-	for _, prefix := range t.changes.Prefixes() {
+	prefixes := t.changes.Prefixes()
+	args := append(make([]any, 0, 4+2*len(prefixes)), "client", "tracking", "on", "bcast")
+	for _, prefix := range prefixes {
 		args = append(args, "prefix", prefix)
 	}
 	return connection.Process(ctx, goredis.NewStatusCmd(ctx, args...))
