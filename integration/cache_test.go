@@ -1,0 +1,191 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+// startOnSessions runs a gateway for sessions of an application, in JSON.
+func startOnSessions(t *testing.T, redis *redistest.Server, cache string, up *upstream) *gateway {
+	t.Helper()
+	return startGateway(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+cache+"\n}\n}", `http://127.0.0.1:$PORT {
+	edge_auth {
+		session custom {
+			cookie sid
+			key sess:{id}
+			decode json
+			user id
+			touch 30m
+		}
+		check_user
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr)
+}
+
+func sid(id any) string { return fmt.Sprintf("Cookie: sid=%v", id) }
+
+// warm asks until what is found is kept: Redis is not asked any more.
+func (g *gateway) warm(t *testing.T, redis *redistest.Server, cookie string) {
+	t.Helper()
+	eventually(t, 10*time.Second, func() bool {
+		before := calls(redis.Do(t, "INFO", "commandstats"), "getrange")
+		return g.get("/", cookie).status == http.StatusOK && calls(redis.Do(t, "INFO", "commandstats"), "getrange") == before
+	}, "Redis is asked each time")
+}
+
+func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	g := startOnSessions(t, redis, "cache 1000", up)
+	redis.Do(t, "SET", "sess:1", `{"id":"alice"}`, "EX", "3600")
+	g.warm(t, redis, sid(1))
+	before := redis.Do(t, "INFO", "commandstats")
+	for range 200 {
+		require.Equal(t, http.StatusOK, g.get("/", sid(1)).status)
+	}
+	for _, command := range []string{"getrange", "pttl"} {
+		assert.Equal(t, calls(before, command), calls(redis.Do(t, "INFO", "commandstats"), command), command)
+	}
+	for name, step := range map[string][2][]string{
+		"disabled":     {{"SET", "edge_auth:user:alice", `{"active":false}`}, {"DEL", "edge_auth:user:alice"}},
+		"logged out":   {{"DEL", "sess:1"}, {"SET", "sess:1", `{"id":"alice"}`}},
+		"not decoded":  {{"SET", "sess:1", `{"id":`}, {"SET", "sess:1", `{"id":"alice"}`}},
+		"of nobody":    {{"SET", "sess:1", `{}`}, {"SET", "sess:1", `{"id":"alice"}`}},
+		"has ended":    {{"PEXPIRE", "sess:1", "1"}, {"SET", "sess:1", `{"id":"alice"}`}},
+		"all is gone":  {{"FLUSHALL"}, {"SET", "sess:1", `{"id":"alice"}`}},
+		"another type": {{"EVAL", "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'x')", "1", "sess:1"}, {"DEL", "sess:1"}},
+	} {
+		redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
+		g.warm(t, redis, sid(1))
+		redis.Do(t, step[0]...)
+		eventually(t, time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusUnauthorized }, name)
+		redis.Do(t, step[1]...)
+	}
+}
+
+// Ten gateways on one Redis: how long after a logout was acknowledged each of them
+// lets the last request through.
+func TestLogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
+	// Not parallel: it measures time.
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	gateways := make([]*gateway, 10)
+	for i := range gateways {
+		gateways[i] = startOnSessions(t, redis, "cache 1000", up)
+	}
+	const rounds = 20
+	late := make([]time.Duration, 0, rounds*len(gateways))
+	for n := range rounds {
+		redis.Do(t, "SET", fmt.Sprintf("sess:%d", n), `{"id":"alice"}`, "EX", "3600")
+		for _, g := range gateways {
+			g.warm(t, redis, sid(n))
+		}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		last := make([]time.Time, len(gateways))
+		for i, g := range gateways {
+			all.Go(func() {
+				for {
+					began := time.Now()
+					a, err := g.try(context.Background(), http.MethodGet, "/", "", sid(n))
+					if err != nil || a.status != http.StatusOK {
+						return
+					}
+					mu.Lock()
+					last[i] = began
+					mu.Unlock()
+					time.Sleep(time.Millisecond / 2)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		redis.Do(t, "DEL", fmt.Sprintf("sess:%d", n))
+		acknowledged := time.Now()
+		all.Wait()
+		for _, at := range last {
+			late = append(late, max(0, at.Sub(acknowledged)))
+		}
+	}
+	slices.Sort(late)
+	p50, p99 := late[len(late)/2], late[len(late)*99/100]
+	t.Logf("p50 %v, p99 %v, at most %v", p50, p99, late[len(late)-1])
+	assert.Less(t, p50, 5*time.Millisecond)
+	assert.Less(t, p99, 50*time.Millisecond)
+}
+
+// While Redis is away, who is known is let through for max_staleness, and nobody
+// after that.
+func TestOutageIsRiddenOutForMaxStaleness(t *testing.T) {
+	t.Parallel()
+	for name, down := range map[string]func(*redistest.Server){"hangs": (*redistest.Server).Stop, "is gone": (*redistest.Server).Kill} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Start(t)
+			up := startUpstream(t)
+			g := startOnSessions(t, redis, "cache 1000 {\n max_staleness 1500ms\n}", up)
+			redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
+			g.warm(t, redis, sid(1))
+			down(redis)
+			began := time.Now()
+			assert.Equal(t, http.StatusOK, g.get("/", sid(1)).status)
+			assert.Equal(t, http.StatusServiceUnavailable, g.get("/", sid(2)).status, "never seen")
+			eventually(t, 3*time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusServiceUnavailable }, "never ends")
+			assert.Less(t, time.Since(began), 2*time.Second)
+			eventually(t, 5*time.Second, func() bool { return len(g.log.lines("does not tell of changes")) == 1 }, "not told")
+			up.taken()
+			assert.Equal(t, http.StatusServiceUnavailable, g.get("/", sid(1)).status)
+			assert.Empty(t, up.taken())
+			if name == "hangs" {
+				redis.Continue()
+			} else {
+				redis.Restart(t)
+				redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
+			}
+			eventually(t, 5*time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusOK }, "does not recover")
+			g.warm(t, redis, sid(1))
+			assert.Len(t, g.log.lines("tells of changes again"), 1)
+		})
+	}
+}
+
+// The default policy, with nothing but a store: what is revoked by the command line
+// of one gateway is refused by the other.
+func TestRevocationOnOneGatewayIsSeenByAnother(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	gateways := make([]*gateway, 2)
+	for i := range gateways {
+		gateways[i] = startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
+	}
+	gateways[0].edgeAuth("correct horse\n", "user", "add", "alice")
+	token := gateways[0].edgeAuth("", "token", "create", "alice")
+	for _, g := range gateways {
+		g.warm(t, redis, "Authorization: Token "+token)
+	}
+	id := strings.Fields(gateways[1].edgeAuth("", "token", "list", "alice"))
+	var shown string
+	for _, word := range id {
+		if len(word) == 16 && strings.Trim(word, "0123456789abcdef") == "" {
+			shown = word
+		}
+	}
+	require.NotEmpty(t, shown, "%v", id)
+	gateways[1].edgeAuth("", "token", "revoke", shown)
+	for _, g := range gateways {
+		eventually(t, time.Second, func() bool { return g.get("/", "Authorization: Token "+token).status == http.StatusUnauthorized }, "still let in")
+	}
+}
