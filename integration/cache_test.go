@@ -26,7 +26,6 @@ func startOnSessions(t *testing.T, redis *redistest.Server, cache string, up *up
 			key sess:{id}
 			decode json
 			user id
-			touch 30m
 		}
 		check_user
 	}

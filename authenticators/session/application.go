@@ -343,7 +343,11 @@ func (a *application) identify(session map[string]any) *identity.Identity {
 // extend lets the record live on for the idle time. If it can't, the request goes
 // on all the same: the session has been read, and is good.
 func (a *application) extend(ctx context.Context, key string, id authenticators.Secret, ttl time.Duration) {
-	if a.touch == 0 || ttl > a.touch-time.Minute {
+	if a.touch == 0 {
+		return
+	}
+	store.ReadUntil(ctx, a.now().Add(touchEvery)) // then it may be due again
+	if ttl > a.touch-touchEvery {
 		return
 	}
 	if err := a.store.Extend(ctx, key, a.touch); err != nil {

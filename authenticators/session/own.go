@@ -45,9 +45,13 @@ func (a *Authenticator) verifyOwn(ctx context.Context, id authenticators.Secret)
 // the session has been read, and is good.
 func (a *Authenticator) touch(ctx context.Context, id authenticators.Secret, session records.Session) {
 	idle := time.Duration(a.Touch)
+	if idle == 0 {
+		return
+	}
+	store.ReadUntil(ctx, a.now().Add(touchEvery)) // then it may be due again
 	wanted := min(idle, session.Expires.Sub(a.now()))
 	// The first use cuts a life down to the idle time; a second more is rounding.
-	if idle == 0 || session.Remaining > wanted-time.Minute && session.Remaining <= wanted+time.Second {
+	if session.Remaining > wanted-touchEvery && session.Remaining <= wanted+time.Second {
 		return
 	}
 	if err := records.TouchSession(ctx, a.store, id.Reveal(), idle); err != nil {

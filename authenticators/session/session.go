@@ -93,8 +93,13 @@ type Authenticator struct {
 // and to HTTPS (RFC 6265bis, section 4.1.3.2).
 const OwnCookie = "__Host-edge_auth"
 
-// minTouch keeps touching from becoming a write a request.
-const minTouch = 2 * time.Minute
+const (
+	// touchEvery is how often a session is touched, at most.
+	touchEvery = time.Minute
+
+	// minTouch keeps touching from becoming a write a request.
+	minTouch = 2 * touchEvery
+)
 
 // CaddyModule returns the Caddy module information.
 func (*Authenticator) CaddyModule() caddy.ModuleInfo {
