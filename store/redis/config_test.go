@@ -185,7 +185,7 @@ func TestCacheIsOnUnlessItIsOff(t *testing.T) {
 		want      store.Cache
 	}{
 		"unset": {nil, 2 * time.Second, store.Cache{Entries: 100_000, MaxAge: time.Minute}},
-		"off":   {&Cache{Off: true}, 0, store.Cache{Entries: 100_000, MaxAge: time.Minute}},
+		"off":   {&Cache{Off: true}, 0, store.Cache{Entries: 1, MaxAge: time.Minute}},
 		"size":  {&Cache{Entries: 10}, 2 * time.Second, store.Cache{Entries: 10, MaxAge: time.Minute}},
 		"all": {
 			&Cache{Entries: 10, MaxAge: caddy.Duration(time.Second), MaxStaleness: caddy.Duration(time.Second / 2)},
