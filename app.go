@@ -49,14 +49,15 @@ type App struct {
 	// token that are printed to the log once. For trying things out only.
 	DemoUser *DemoUser `json:"demo_user,omitempty"`
 
-	builtIn *Policy // "default", where the config gives none
-	store   *watchedStore
-	cache   *cache.Cache
-	maxAge  time.Duration // of what is in cache
-	ring    *ownKeys
-	storage certmagic.Storage
-	metrics *metrics
-	logger  *zap.Logger
+	builtIn  *Policy // "default", where the config gives none
+	store    *watchedStore
+	storeKey string // all that defines the store
+	cache    *cache.Cache
+	maxAge   time.Duration // of what is in cache
+	ring     *ownKeys
+	storage  certmagic.Storage
+	metrics  *metrics
+	logger   *zap.Logger
 
 	// Written while the config is loaded, read by requests of this config. The
 	// names may still grow while another server already serves.
@@ -152,6 +153,7 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 	if w, ok := guest.(authenticators.Warner); ok {
 		w.Warn(a.logger)
 	}
+	a.storeKey = provider.Key()
 	if a.store, err = a.openStore(provider); err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		p.sets = append(p.sets, p.IdentityHeader[i].canonical)
 	}
 	for i := range p.members {
-		p.members[i].scope = newScope(p.members[i].config, p.CheckUser)
+		p.members[i].scope = newScope(p.members[i].config, p.CheckUser, app.storeKey)
 	}
 	app.addHeaderNames(p.headers())
 	app.metrics.prepare(p)

@@ -48,7 +48,7 @@ func policyOf(guests ...*scripted) *Policy {
 	p := &Policy{logger: zap.NewNop()}
 	for i, g := range guests {
 		config := string(rune('a' + i))
-		p.members = append(p.members, member{Authenticator: g, name: "scripted", config: config, scope: newScope(config, "")})
+		p.members = append(p.members, member{Authenticator: g, name: "scripted", config: config, scope: newScope(config, "", "")})
 	}
 	return p
 }

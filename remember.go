@@ -17,9 +17,9 @@ import (
 type scope [sha256.Size]byte
 
 // newScope is that of an authenticator by its config, in policies that check users
-// alike.
-func newScope(config, checkUser string) scope {
-	return sha256.Sum256(fmt.Appendf(nil, "%q %q", config, checkUser))
+// alike, and by the store that it reads unless it names another.
+func newScope(config, checkUser, store string) scope {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %q", config, checkUser, store))
 }
 
 // of is where the finding about a credential is kept.

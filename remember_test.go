@@ -44,7 +44,7 @@ func (s *site) asks(t *testing.T, guest *lasting, keys ...string) int {
 func withGuest(t *testing.T, guest *lasting, config string, p *Policy) *site {
 	t.Helper()
 	s := newSite(t, p, `{"authenticator":"token"}`)
-	p.members = []member{{Authenticator: guest, name: "scripted", config: config, scope: newScope(config, p.CheckUser)}}
+	p.members = []member{{Authenticator: guest, name: "scripted", config: config, scope: newScope(config, p.CheckUser, s.app.storeKey)}}
 	s.app.metrics.prepare(p)
 	return s
 }
@@ -127,6 +127,12 @@ func TestFindingsAreKeptApart(t *testing.T) {
 	assert.Equal(t, []string{"alice"}, a.ask("X-Key: one").Header["Remote-User"])
 	c.ask("X-Key: one")
 	assert.False(t, c.passed, "strict: there is no record of alice")
+
+	other := alice()
+	e := newSite(t, new(Policy), `{"authenticator":"token"}`)
+	e.Policy.members = []member{{Authenticator: other, name: "scripted", config: "a", scope: newScope("a", "", "another store")}}
+	e.app.cache = a.app.cache
+	assert.Equal(t, 1, e.asks(t, other, "one"), "another store may say something else")
 
 	// A reload makes a policy of the same config anew: it goes on with what was found.
 	again := alice()
