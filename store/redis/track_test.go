@@ -79,12 +79,12 @@ func (g *gateway) awaitTrust(t testing.TB) {
 	}, 20*time.Second, 5*time.Millisecond, "changes are not heard of")
 }
 
-// warm reads a record until what was read is kept: news of a change may be on its way.
-func (g *gateway) warm(t testing.TB, key string) {
+// warm reads the record k until what was read is kept: news of a change may be on its way.
+func (g *gateway) warm(t testing.TB) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		before := g.asked.Load()
-		_, err := g.look(context.Background(), key)
+		_, err := g.look(context.Background(), "k")
 		return err == nil && g.asked.Load() == before
 	}, 10*time.Second, time.Millisecond, "it is read each time")
 }
@@ -111,7 +111,7 @@ func TestWhatWasReadIsKeptUntilItChanges(t *testing.T) {
 		{[]string{"FLUSHALL"}, gone},
 	}
 	for _, step := range steps {
-		g.warm(t, "k")
+		g.warm(t)
 		server.Do(t, slices.Concat([]string{"EVAL", "redis.call('SELECT', 3); return redis.call(unpack(ARGV))", "0"}, step.change)...)
 		require.Eventually(t, func() bool { value, err := g.look(t.Context(), "k"); return err == nil && value == step.want }, time.Second, time.Millisecond, "%v", step.change)
 	}
@@ -263,7 +263,7 @@ func TestNothingStaleIsServedOnceTrackingIsSilent(t *testing.T) {
 	g.awaitTrust(t)
 	server.Do(t, "SET", "edge_auth:k", "old")
 	require.Eventually(t, func() bool { value, err := g.look(t.Context(), "k"); return err == nil && value == "old" }, time.Second, time.Millisecond)
-	g.warm(t, "k")
+	g.warm(t)
 
 	proxy.Silence("tracking")
 	cut := time.Now()
@@ -289,7 +289,7 @@ func TestNothingStaleIsServedOnceTrackingIsSilent(t *testing.T) {
 		server.Do(t, "SET", "edge_auth:k", want)
 		require.Eventually(t, func() bool { value, err := g.look(t.Context(), "k"); return err == nil && value == want }, time.Second, time.Millisecond)
 	}
-	g.warm(t, "k")
+	g.warm(t)
 }
 
 // A Redis that hangs or is gone: what is kept is served for a while, and then
@@ -304,7 +304,7 @@ func TestOutageIsRiddenOutForAWhile(t *testing.T) {
 			g := newGateway(t, caching(Config{URL: server.URL()}, staleness))
 			g.awaitTrust(t)
 			require.NoError(t, g.Put(t.Context(), "k", []byte("v"), 0))
-			g.warm(t, "k")
+			g.warm(t)
 			down(server)
 			began := time.Now()
 			value, err := g.look(t.Context(), "k")
