@@ -32,18 +32,19 @@ import (
 type application struct {
 	preset
 
-	pattern  foreign.Pattern
-	open     seal.Opener // nil: the cookie holds the id as it is
-	reader   wire.Decoder
-	later    wire.Decoder // the same, a while from now; nil: that makes no difference
-	mappings []*identity.Mapping
-	names    []string // the fields of a hash that are of interest
-	store    store.Foreign
-	touch    time.Duration
-	basis    uint64 // of what it finds: the secrets
-	logger   *zap.Logger
-	told     atomic.Int64 // when it was last logged that a session could not be read
-	now      func() time.Time
+	pattern   foreign.Pattern
+	open      seal.Opener // nil: the cookie holds the id as it is
+	openLater seal.Opener // the same, a while from now; nil: that makes no difference
+	reader    wire.Decoder
+	readLater wire.Decoder // as openLater
+	mappings  []*identity.Mapping
+	names     []string // the fields of a hash that are of interest
+	store     store.Foreign
+	touch     time.Duration
+	basis     uint64 // of what it finds: the secrets
+	logger    *zap.Logger
+	told      atomic.Int64 // when it was last logged that a session could not be read
+	now       func() time.Time
 }
 
 // completed is the preset with the config's own options in place of its
@@ -140,6 +141,9 @@ func (a *Authenticator) application(host authenticators.Host) (*application, err
 	app := &application{preset: p, touch: time.Duration(a.Touch), logger: a.logger, now: a.now}
 	if p.sealed.open != nil && (len(secrets) > 0 || p.sealed.secrets == noSecrets) {
 		app.open = p.sealed.open(secrets, seal.Clock(a.now))
+		if p.sealed.clocked {
+			app.openLater = p.sealed.open(secrets, app.later)
+		}
 	}
 	if app.pattern, err = p.pattern(); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
@@ -154,7 +158,7 @@ func (a *Authenticator) application(host authenticators.Host) (*application, err
 		app.names = a.fieldNames(p)
 	}
 	if p.decode.clocked {
-		app.later = p.decode.reader(secrets, func() time.Time { return app.now().Add(ahead) })
+		app.readLater = p.decode.reader(secrets, app.later)
 	}
 	app.store, err = host.Foreign(a.Redis, app.pattern.Prefix())
 	return app, err
@@ -199,41 +203,58 @@ func (a *Authenticator) fieldNames(p preset) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// later tells the time of a while from now.
+func (a *application) later() time.Time { return a.now().Add(ahead) }
+
 // basisOf is a number for what sessions are opened with.
 func basisOf(secrets []string) uint64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", secrets))
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// find returns what stands in the key for the id in a cookie's value.
+// find returns what a cookie says: its value, and behind sealedFrom that of the one
+// with its signature.
 func (a *application) find(r *http.Request, value authenticators.Secret) (authenticators.Secret, error) {
-	id, ok := a.value.read(value.Reveal())
-	if !ok {
+	switch {
+	case strings.Contains(value.Reveal(), sealedFrom):
 		return "", authenticators.ErrNoCredential
+	case a.open == nil || a.sealed.beside == "":
+		return value, nil
+	}
+	beside, err := authenticators.FromCookie(r, a.cookie+a.sealed.beside)
+	return value + sealedFrom + beside, err
+}
+
+// sealedFrom stands in no header that a server takes.
+const sealedFrom = "\x00"
+
+// idOf returns what stands in the key for the id, of what find has returned.
+func (a *application) idOf(ctx context.Context, said authenticators.Secret) (string, bool) {
+	value, beside, _ := strings.Cut(said.Reveal(), sealedFrom)
+	id, ok := a.value.read(value)
+	if !ok {
+		return "", false
 	}
 	if a.open != nil {
-		var beside authenticators.Secret
-		if a.sealed.beside != "" {
-			var err error
-			if beside, err = authenticators.FromCookie(r, a.cookie+a.sealed.beside); err != nil {
-				return "", err
-			}
-		}
-		opened, err := a.open(a.cookie, id, beside.Reveal())
+		opened, err := a.open(a.cookie, id, beside)
 		if err != nil {
-			return "", authenticators.ErrNoCredential
+			return "", false
+		}
+		if a.openLater != nil {
+			end := a.now()
+			if _, err := a.openLater(a.cookie, id, beside); err == nil {
+				end = end.Add(ahead)
+			}
+			store.ReadUntil(ctx, end)
 		}
 		id = opened
 	}
 	if a.wholeKey {
 		if id, ok = a.pattern.Credential(id); !ok {
-			return "", authenticators.ErrNoCredential
+			return "", false
 		}
 	}
-	if id, ok = a.id.key(id); !ok {
-		return "", authenticators.ErrNoCredential
-	}
-	return authenticators.Secret(id), nil
+	return a.id.key(id)
 }
 
 // read undoes what the framework undoes in a cookie's value.
@@ -251,8 +272,13 @@ func (c cookieValue) read(value string) (string, bool) {
 }
 
 // verify looks a session up.
-func (a *application) verify(ctx context.Context, id authenticators.Secret) (*identity.Identity, error) {
-	key := a.pattern.Key(id.Reveal())
+func (a *application) verify(ctx context.Context, said authenticators.Secret) (*identity.Identity, error) {
+	text, ok := a.idOf(ctx, said)
+	if !ok {
+		return nil, authenticators.ErrNoCredential
+	}
+	id := authenticators.Secret(text)
+	key := a.pattern.Key(text)
 	now := a.now()
 	session, ttl, err := a.load(ctx, key)
 	switch {
@@ -303,9 +329,9 @@ func (a *application) load(ctx context.Context, key string) (map[string]any, tim
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
-	if a.later != nil {
+	if a.readLater != nil {
 		end := a.now().Add(ahead)
-		if later, err := a.later(record.Value); err != nil || len(later) == 0 {
+		if later, err := a.readLater(record.Value); err != nil || len(later) == 0 {
 			end = a.now()
 		}
 		store.ReadUntil(ctx, end)

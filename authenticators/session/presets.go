@@ -50,6 +50,7 @@ type cookieValue struct {
 // sealing is how a cookie carries a signature.
 type sealing struct {
 	open    seal.Signature
+	clocked bool   // it ends by itself
 	beside  string // what is added to the cookie's name for the one with the signature
 	secrets demand
 }

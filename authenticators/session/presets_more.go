@@ -74,7 +74,7 @@ var gorilla = preset{
 	users:  []string{"user_id"},
 	value:  cookieValue{quoted: true},
 	id:     idForm{form: regexp.MustCompile(`^[A-Z2-7]{26,104}$`)},
-	sealed: sealing{open: seal.Gorilla, secrets: mustSecrets},
+	sealed: sealing{open: seal.Gorilla, clocked: true, secrets: mustSecrets},
 	decode: plainly(wire.Gorilla),
 }
 

@@ -66,7 +66,7 @@ var hapi = preset{
 	users:  []string{"user.id"},
 	value:  cookieValue{quoted: true},
 	id:     idForm{form: regexp.MustCompile(`^[0-9A-Za-z-]{16,128}$`)},
-	sealed: sealing{open: seal.Iron, secrets: mustSecrets},
+	sealed: sealing{open: seal.Iron, clocked: true, secrets: mustSecrets},
 	decode: plainly(wire.JSON),
 	reach: func(record map[string]any, now time.Time) map[string]any {
 		if !later(record["stored"], record["ttl"], now) {

@@ -169,8 +169,8 @@ func (a *Authenticator) check() error {
 	return nil
 }
 
-// Find reads the cookie. What can't be a session id counts as none, and costs
-// no look-up.
+// Find reads the cookie. What can't be a session id of ours counts as none; that of
+// an application is opened in Verify, so that one seen before need not be.
 func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error) {
 	value, err := authenticators.FromCookie(r, a.Cookie)
 	c := authenticators.Credential{In: authenticators.InCookie, Name: a.Cookie, Foreign: !a.own()}
