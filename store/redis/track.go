@@ -32,6 +32,7 @@ type tracker struct {
 	dial      func(address string, tracking func(context.Context, *goredis.Conn) error) *goredis.Client
 	logger    *zap.Logger
 
+	ctx  context.Context //nolint:containedctx // bounds followers, which no caller owns
 	stop context.CancelFunc
 	done chan struct{} // closed when run has ended
 
@@ -52,11 +53,11 @@ type follower struct {
 func (t *tracker) beat() time.Duration { return t.staleness / 4 }
 
 func (t *tracker) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.stop, t.done = cancel, make(chan struct{})
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.done = make(chan struct{})
 	t.logger = caddy.Log().Named("edge_auth.store.redis")
 	t.followers = make(map[string]*follower)
-	go t.run(ctx)
+	go t.run()
 }
 
 // end stops it, and waits for that.
@@ -65,21 +66,21 @@ func (t *tracker) end() {
 	<-t.done
 }
 
-// run sees to it that each master has a follower, until ctx ends.
-func (t *tracker) run(ctx context.Context) {
+// run sees to it that each master has a follower.
+func (t *tracker) run() {
 	defer close(t.done)
 	ticker := time.NewTicker(t.beat())
 	defer ticker.Stop()
 	for {
-		addresses, err := t.masters(ctx)
+		addresses, err := t.masters(t.ctx)
 		if err == nil {
-			t.follow(ctx, addresses)
+			t.follow(addresses)
 		} else {
 			t.tell(err)
 		}
 		select {
-		case <-ctx.Done():
-			t.follow(ctx, nil)
+		case <-t.ctx.Done():
+			t.follow(nil)
 			return
 		case <-ticker.C:
 		}
@@ -87,14 +88,14 @@ func (t *tracker) run(ctx context.Context) {
 }
 
 // follow starts and stops followers, so that there is one for each address.
-func (t *tracker) follow(ctx context.Context, addresses []string) {
+func (t *tracker) follow(addresses []string) {
 	var gone []*follower
 	t.mu.Lock()
 	wanted := make(map[string]bool, len(addresses))
 	for _, address := range addresses {
 		wanted[address] = true
 		if t.followers[address] == nil {
-			t.followers[address] = t.newFollower(ctx, address)
+			t.followers[address] = t.newFollower(address)
 		}
 	}
 	for address, f := range t.followers {
@@ -117,14 +118,14 @@ func (t *tracker) follow(ctx context.Context, addresses []string) {
 func (t *tracker) again() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, f := range t.followers {
+	for address, f := range t.followers {
 		f.stop()
+		t.followers[address] = t.newFollower(address)
 	}
-	clear(t.followers)
 }
 
-func (t *tracker) newFollower(ctx context.Context, address string) *follower {
-	ctx, cancel := context.WithCancel(ctx)
+func (t *tracker) newFollower(address string) *follower {
+	ctx, cancel := context.WithCancel(t.ctx)
 	f := &follower{address: address, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
