@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +20,9 @@ import (
 type gateway struct {
 	name    string
 	address string
-	pids    []int // the gateway's own first
-	redis   int   // the process of Redis
+	pids    []int  // the gateway's own first
+	redis   int    // the process of Redis
+	admin   string // of a Caddy; empty: none
 	cases   []*benchCase
 }
 
@@ -115,6 +117,37 @@ func (g *gateway) load(ctx context.Context, c *benchCase, slice time.Duration) e
 	c.redis = append(c.redis, (redisAfter-redisBefore).Seconds()*1e6/r.requests)
 	c.memory = append(c.memory, memory)
 	return nil
+}
+
+// profile takes profiles of a Caddy that is loaded for a slice of time.
+func (g *gateway) profile(ctx context.Context, c *benchCase, slice time.Duration, dir string) error {
+	failed := make(chan error, 1)
+	go func() {
+		failed <- g.fetch(ctx, fmt.Sprintf("profile?seconds=%d", max(1, int(slice.Seconds())-1)), c, "cpu", dir)
+	}()
+	if err := g.load(ctx, c, slice); err != nil {
+		return err
+	}
+	return errors.Join(<-failed, g.fetch(ctx, "allocs", c, "allocs", dir), g.fetch(ctx, "mutex", c, "mutex", dir))
+}
+
+// fetch writes what a Caddy's profiler says into a file.
+func (g *gateway) fetch(ctx context.Context, what string, c *benchCase, kind, dir string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.admin+"/debug/pprof/"+what, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	name := strings.NewReplacer(" ", "-", ",", "").Replace(g.name + "-" + c.name + "." + kind)
+	return os.WriteFile(filepath.Join(dir, name), data, 0o600)
 }
 
 // withChildren are processes, and those that they have started.

@@ -25,6 +25,7 @@ func main() {
 	slice := flag.Duration("slice", 2*time.Second, "how long each case is loaded in a round")
 	only := flag.String("only", "", "a regular expression for the cases that are loaded; their baselines always are")
 	out := flag.String("json", "", "a file for the figures, as JSON")
+	profiles := flag.String("profiles", "", "a folder for profiles of each case of Edge Auth, which takes another round")
 	growth := flag.Bool("growth", false, "measure growth with the number of sessions, policies and issuers instead")
 	serve := flag.String("serve", "", "be the service that asks Redis, at this address")
 	redis := flag.String("redis", "", "the Redis that it asks")
@@ -38,7 +39,7 @@ func main() {
 	case *upstream != "":
 		err = serveUpstream(ctx, *upstream)
 	default:
-		err = run(ctx, *rounds, *slice, regexp.MustCompile(*only), *growth, *out)
+		err = run(ctx, *rounds, *slice, regexp.MustCompile(*only), *growth, *out, *profiles)
 	}
 	stop()
 	if err != nil {
@@ -47,7 +48,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int, slice time.Duration, only *regexp.Regexp, growth bool, out string) error {
+func run(ctx context.Context, rounds int, slice time.Duration, only *regexp.Regexp, growth bool, out, profiles string) error {
 	dir, err := os.MkdirTemp("", "edge-auth-bench")
 	if err != nil {
 		return err
@@ -90,6 +91,16 @@ func run(ctx context.Context, rounds int, slice time.Duration, only *regexp.Rege
 		}
 	}
 	rows := figures(gateways)
+	for _, g := range gateways {
+		for _, c := range g.cases {
+			if profiles == "" || g.admin == "" {
+				continue
+			}
+			if err := g.profile(ctx, c, 5*time.Second, profiles); err != nil {
+				return fmt.Errorf("%s: profile: %w", g.name, err)
+			}
+		}
+	}
 	if out != "" {
 		data, err := json.MarshalIndent(rows, "", "\t")
 		if err != nil {

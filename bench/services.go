@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +13,10 @@ import (
 	"time"
 )
 
-// serveUpstream answers with the user it was told.
+// serveUpstream answers with the user it was told, or with as many other bytes.
 func serveUpstream(ctx context.Context, address string) error {
 	return serveUntil(ctx, address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, r.Header.Get("Remote-User"))
+		_, _ = io.WriteString(w, cmp.Or(r.Header.Get("Remote-User"), "-----"))
 	}))
 }
 

@@ -124,7 +124,7 @@ func RevokeToken(ctx context.Context, s store.Store, id string) error {
 
 // tokenText writes 32 bytes that nobody can guess as a token.
 func tokenText(random []byte) string {
-	text := tokenPrefix + base62(new(big.Int).SetBytes(random), tokenRandom)
+	text := tokenPrefix + base62(new(big.Int).SetBytes(random))
 	return text + checksum(text)
 }
 
@@ -146,17 +146,24 @@ func checkTokenText(text string) error {
 }
 
 func checksum(text string) string {
-	return base62(new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))), tokenChecksum)
+	var sum [tokenChecksum]byte
+	n := crc32.ChecksumIEEE([]byte(text))
+	for i := len(sum) - 1; i >= 0; i-- {
+		sum[i] = base62Digits[n%uint32(len(base62Digits))]
+		n /= uint32(len(base62Digits))
+	}
+	return string(sum[:])
 }
 
-// base62 writes n with digits 0-9A-Za-z, in a fixed number of characters.
-func base62(n *big.Int, width int) string {
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	text := make([]byte, width)
-	base, digit := big.NewInt(int64(len(digits))), new(big.Int)
-	for i := width - 1; i >= 0; i-- {
+const base62Digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// base62 writes n in as many characters as 256 bits take.
+func base62(n *big.Int) string {
+	text := make([]byte, tokenRandom)
+	base, digit := big.NewInt(int64(len(base62Digits))), new(big.Int)
+	for i := tokenRandom - 1; i >= 0; i-- {
 		n.DivMod(n, base, digit)
-		text[i] = digits[digit.Int64()]
+		text[i] = base62Digits[digit.Int64()]
 	}
 	return string(text)
 }

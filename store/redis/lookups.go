@@ -35,8 +35,9 @@ type lookup struct {
 }
 
 const (
-	// Half of the connections that a pool has on one CPU.
-	singleFlights = 5
+	// One flight alone would spare Redis most; with a second, a connection that has
+	// died unnoticed holds up only those who are on it.
+	singleFlights = 2
 	singleBatch   = 128
 
 	// A Cluster has a master for each key: one that hangs must not hold up the keys of
