@@ -26,17 +26,36 @@ type gateway struct {
 	cases   []*benchCase
 }
 
-// baseline is the case without authentication.
-func (g *gateway) baseline() *benchCase { return g.cases[0] }
+// withBaselines puts before the cases what they are compared with: the same requests
+// without authentication.
+func withBaselines(cases []*benchCase) []*benchCase {
+	bases := make(map[string]*benchCase)
+	var all []*benchCase
+	for _, c := range cases {
+		key := c.script
+		if key == "" {
+			key = c.header
+		}
+		if bases[key] == nil {
+			kind, _, _ := strings.Cut(c.name, ",")
+			bases[key] = &benchCase{name: "plain, as for " + kind, path: "/plain", header: c.header, script: c.script}
+			all = append(all, bases[key])
+		}
+		c.of = bases[key]
+		all = append(all, c)
+	}
+	return all
+}
 
 // benchCase is one site of a gateway, and what is sent to it.
 type benchCase struct {
 	name   string
 	path   string
-	header string // of a good credential; empty: none
-	bad    string // of one that must be refused
-	user   string // whom the upstream must be told of; empty: nobody
-	script string // for wrk, which sends other headers each time; empty: none
+	header string     // of a good credential; empty: none
+	bad    string     // of one that must be refused
+	user   string     // whom the upstream must be told of; empty: nobody
+	script string     // for wrk, which sends other headers each time; empty: none
+	of     *benchCase // the same requests without authentication; nil: it is that itself
 
 	requests []float64 // a second, by round
 	cpu      []float64 // microseconds of the gateway, and of what it asks, a request, by round

@@ -219,7 +219,6 @@ func peers(ctx context.Context, m *machine) ([]*gateway, error) {
 
 	session := func() []*benchCase {
 		return []*benchCase{
-			{name: "plain", path: "/plain", script: script},
 			{name: "session", path: "/session", header: "Cookie: sid=" + sessionID(1), bad: "Cookie: sid=x", user: "alice", script: script},
 		}
 	}
@@ -247,7 +246,6 @@ func peers(ctx context.Context, m *machine) ([]*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	hap.cases = append(hap.cases, &benchCase{name: "plain", path: "/plain", script: signers[0].script})
 	for _, s := range signers {
 		if s.alg != "EdDSA" { // which it can't check
 			hap.cases = append(hap.cases, s.anew())
@@ -303,7 +301,6 @@ func (m *machine) edgeAuth(ctx context.Context, name, store string, signers []*j
 	basic.SetBasicAuth("alice", password)
 	good := "Cookie: sid=" + sessionID(1)
 	g.cases = []*benchCase{
-		{name: "plain", path: "/plain", script: script},
 		{name: "strips only", path: "/off", script: script},
 		{name: "session", path: "/session", header: good, bad: "Cookie: sid=x", user: "alice", script: script},
 		{name: "session, check_user", path: "/checked", header: good, bad: "Cookie: sid=x", user: "alice", script: script},
@@ -355,7 +352,7 @@ func growing(ctx context.Context, m *machine) ([]*gateway, error) {
 		if err != nil {
 			return nil, err
 		}
-		g.cases = []*benchCase{g.cases[0], g.cases[2]}
+		g.cases = g.cases[1:2]
 		all = append(all, g)
 	}
 	return all, nil

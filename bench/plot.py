@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 with open(sys.argv[1], encoding="utf-8") as file:
-    figures = [f for f in json.load(file) if f["case"] != "plain"]
+    figures = [f for f in json.load(file) if not f["case"].startswith("plain")]
 figures.reverse()
 colours = {"Edge Auth": "#1b6ca8", "Edge Auth, cache off": "#74a9cf"}
 labels = [f"{f['gateway']}: {f['case']}" for f in figures]

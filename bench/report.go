@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -22,12 +23,13 @@ type figure struct {
 	Memory   float64 `json:"memory"` // MB resident, at most
 }
 
-// figures reckons ratios round by round, against the gateway's first case.
+// figures reckons ratios round by round, against the same requests to the same
+// gateway without authentication.
 func figures(gateways []*gateway) []figure {
 	var list []figure
 	for _, g := range gateways {
-		base := g.baseline()
 		for _, c := range g.cases {
+			base := cmp.Or(c.of, c)
 			list = append(list, figure{
 				Gateway: g.name, Case: c.name, Requests: median(c.requests), Share: median(ratios(c.requests, base.requests)),
 				CPU: median(c.cpu), Added: median(differences(c.cpu, base.cpu)), Redis: median(c.redis), P50: median(c.p50), P99: median(c.p99),
