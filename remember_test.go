@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/records"
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 // lasting is a scripted authenticator whose findings may be kept.
@@ -180,4 +182,65 @@ func TestRevocationIsSeenByTheNextRequest(t *testing.T) {
 		c.site.ask(c.header)
 		assert.False(t, c.site.passed, name)
 	}
+}
+
+// overtaken is a store whose news of a record comes while that is on its way.
+type overtaken struct {
+	store.Teller
+
+	reads int
+}
+
+func (o *overtaken) Get(ctx context.Context, key string) (store.Record, error) {
+	o.reads++
+	record, err := o.Teller.Get(ctx, key)
+	o.Changes().Changed(o.Name(key))
+	return record, err
+}
+
+func TestReadThatNewsHasOvertakenIsNotKept(t *testing.T) {
+	t.Parallel()
+	c := credentials(t)["token"]
+	slow := &overtaken{Teller: c.site.app.store.teller}
+	c.site.app.store.Handle, c.site.app.store.teller = slow, slow
+	for n := range 3 {
+		c.site.ask(c.header)
+		require.True(t, c.site.passed)
+		assert.Equal(t, n+1, slow.reads)
+	}
+}
+
+// reading reads more than its credential's record.
+type reading struct {
+	*lasting
+
+	read func(context.Context)
+}
+
+func (r *reading) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
+	r.read(ctx)
+	return r.lasting.Verify(ctx, c)
+}
+
+func TestWhatRestsOnMoreThanIsToldIsNotKept(t *testing.T) {
+	t.Parallel()
+	guest := alice()
+	s := withGuest(t, guest, "a", new(Policy))
+	s.Policy.members[0].Authenticator = &reading{guest, func(ctx context.Context) { _, _ = s.app.store.List(ctx, "users") }}
+	assert.Equal(t, 2, s.asks(t, guest, "one", "one"), "nobody tells of lists")
+	s.app.store.teller = nil
+	s.Policy.members[0].Authenticator = &reading{guest, func(ctx context.Context) { _, _ = s.app.store.Get(ctx, "k") }}
+	assert.Equal(t, 2, s.asks(t, guest, "one", "one"), "this store tells of nothing")
+}
+
+func TestFindingEndsWithTheRecordsItRestsOn(t *testing.T) {
+	t.Parallel()
+	guest := alice()
+	s := withGuest(t, guest, "a", new(Policy))
+	require.NoError(t, s.app.store.Put(t.Context(), "k", []byte("v"), 100*time.Millisecond))
+	s.Policy.members[0].Authenticator = &reading{guest, func(ctx context.Context) { _, _ = s.app.store.Get(ctx, "k") }}
+	ends := time.Now().Add(100 * time.Millisecond)
+	assert.Equal(t, 1, s.asks(t, guest, "one"))
+	require.Eventually(t, func() bool { return s.asks(t, guest, "one") == 1 }, 2*time.Second, time.Millisecond)
+	assert.WithinDuration(t, ends, time.Now(), time.Second)
 }

@@ -67,13 +67,23 @@ func StartProxy(t testing.TB, server *Server) *Proxy {
 
 // Silence drops, from now on, what comes over those connections on which the client
 // has said a word. New ones are not silenced.
-func (p *Proxy) Silence(word string) {
+func (p *Proxy) Silence(word string) { p.each(word, func(k *link) { k.silent.Store(true) }) }
+
+// Cut closes those connections on which the client has said a word.
+func (p *Proxy) Cut(word string) {
+	p.each(word, func(k *link) {
+		k.client.Close()
+		k.server.Close()
+	})
+}
+
+func (p *Proxy) each(word string, do func(*link)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, k := range p.links {
 		k.mu.Lock()
 		if bytes.Contains(k.said, []byte(word)) {
-			k.silent.Store(true)
+			do(k)
 		}
 		k.mu.Unlock()
 	}

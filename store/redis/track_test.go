@@ -490,3 +490,67 @@ func TestUnreadableNewsMeansEverything(t *testing.T) {
 		assert.Equal(t, !test.stale, stamp.Current(store.Now()), name)
 	}
 }
+
+// What was read of a key is forgotten when its slot moves: the master that it goes to
+// tells of what happens to it there.
+func TestChangesAreHeardWhereASlotHasMovedTo(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.StartCluster(t, 3)
+	g := newGateway(t, caching(Config{Cluster: []string{nodes[1].Addr}, Timeout: caddy.Duration(2 * time.Second)}, 2*time.Second))
+	require.Eventually(t, func() bool { return g.Put(context.Background(), "k", []byte("0"), time.Hour) == nil }, 20*time.Second, 20*time.Millisecond)
+	g.awaitTrust(t)
+	const key = "edge_auth:k"
+	slot := nodes[0].Do(t, "CLUSTER", "KEYSLOT", key)
+	at, err := strconv.Atoi(slot)
+	require.NoError(t, err)
+	from := at * 3 / 16384
+	for n := range 4 { // there and back
+		to := (from + 1) % 3
+		g.warm(t)
+		source, target := nodes[from], nodes[to]
+		sourceID, targetID := source.Do(t, "CLUSTER", "MYID"), target.Do(t, "CLUSTER", "MYID")
+		host, port, _ := strings.Cut(target.Addr, ":")
+		target.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", sourceID)
+		source.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", targetID)
+		source.Do(t, "MIGRATE", host, port, key, "0", "5000")
+		for _, node := range []*redistest.Server{target, source, nodes[3-from-to]} {
+			node.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", targetID)
+		}
+		g.warm(t)
+		want := "moved " + strconv.Itoa(n)
+		target.Do(t, "SET", key, want)
+		require.Eventually(t, func() bool { value, err := g.look(t.Context(), "k"); return err == nil && value == want }, time.Second, time.Millisecond)
+		from = to
+	}
+}
+
+// News that was missed while there was no connection for it is never heard, so what
+// was read before counts for nothing once there is one again.
+func TestWhatWasReadBeforeAConnectionWasLostIsForgotten(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server)
+	const staleness = 8 * time.Second // it is back long before
+	g := newGateway(t, caching(Config{URL: "redis://" + proxy.Addr}, staleness))
+	g.awaitTrust(t)
+	server.Do(t, "SET", "edge_auth:k", "old")
+	g.warm(t)
+	proxy.Cut("tracking")
+	server.Do(t, "SET", "edge_auth:k", "new")
+	require.Eventually(t, func() bool { value, err := g.look(t.Context(), "k"); return err == nil && value == "new" }, staleness-time.Second, 5*time.Millisecond)
+	require.True(t, g.Changes().Trusted(), "it is not only that nothing is believed any more")
+}
+
+func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	g := newGateway(t, Config{URL: server.URL()})
+	g.awaitTrust(t)
+	for n := range 300 {
+		want := strconv.Itoa(n)
+		require.NoError(t, g.Put(t.Context(), "k", []byte(want), time.Hour))
+		value, err := g.look(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, want, value)
+	}
+}
