@@ -554,3 +554,29 @@ func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
 		require.Equal(t, want, value)
 	}
 }
+
+// Who joins a look-up gets its answer only if nothing was heard of the key meanwhile.
+func TestSharedAnswerThatNewsHasOvertakenIsNotTaken(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})
+	g.awaitTrust(t)
+	server.Stop()
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() { _, _ = g.look(context.Background(), "k") })
+		require.Eventually(t, func() bool { return g.waiting() > 0 }, 5*time.Second, time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // the second has joined
+	g.Changes().Changed(g.Name("k"))
+	server.Continue()
+	all.Wait()
+	assert.Contains(t, server.Do(t, "INFO", "commandstats"), "cmdstat_getrange:calls=2,")
+}
+
+// waiting is how many keys are looked up.
+func (g *gateway) waiting() int {
+	g.lookups.mu.Lock()
+	defer g.lookups.mu.Unlock()
+	return len(g.lookups.byKey)
+}
