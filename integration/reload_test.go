@@ -2,10 +2,12 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,7 +78,7 @@ type load struct {
 // startLoad keeps its connections, as clients under load do: where a server
 // closes an idle one, the request is sent again on another. A connection that
 // Caddy's old listener had queued and not yet taken can be reset by any reload,
-// with or without this module.
+// with or without this module, so it asks again there as well.
 func startLoad(url string, credentials []string) *load {
 	l := &load{quit: make(chan struct{}), ended: make(chan struct{}), client: http.Client{Transport: &http.Transport{}}}
 	go func() {
@@ -97,6 +99,9 @@ func (l *load) ask(url, credential string) {
 	req, _ := http.NewRequest(http.MethodGet, url, nil)
 	req.Header.Set("Authorization", credential)
 	resp, err := l.client.Do(req)
+	if errors.Is(err, syscall.ECONNRESET) {
+		resp, err = l.client.Do(req)
+	}
 	if err != nil {
 		l.failed.Add(1)
 		l.first.CompareAndSwap(nil, err.Error())
