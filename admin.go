@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -55,13 +56,18 @@ var adminRoutes = map[string]adminHandler{
 	"DELETE /edge_auth/users/{id}":               removeUser,
 	"GET /edge_auth/tokens":                      listTokens,
 	"POST /edge_auth/tokens":                     createToken,
+	"DELETE /edge_auth/tokens":                   revokeTokens,
+	"GET /edge_auth/tokens/{id}":                 showToken,
 	"DELETE /edge_auth/tokens/{id}":              revokeToken,
+	"POST /edge_auth/tokens/{id}/rotate":         rotateToken,
 	"GET /edge_auth/sessions/{user}":             listSessions,
 	"POST /edge_auth/sessions":                   createSession,
 	"DELETE /edge_auth/sessions/{user}/{id}":     endSession,
 	"POST /edge_auth/jwt":                        createJWT,
 	"POST /edge_auth/jwt/revoke":                 revokeJWT,
 	"POST /edge_auth/users/{id}/logout":          logOutUser,
+	"POST /edge_auth/users/{id}/disable":         disableUser,
+	"POST /edge_auth/users/{id}/enable":          enableUser,
 	"DELETE /edge_auth/users/{id}/second_factor": removeSecondFactor,
 }
 
@@ -87,6 +93,8 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = mistake.status
 	case errors.Is(err, store.ErrNotFound):
 		status = http.StatusNotFound
+	case errors.Is(err, records.ErrAmbiguous), errors.Is(err, records.ErrReplaced):
+		status = http.StatusConflict
 	default:
 		status = http.StatusServiceUnavailable
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -102,6 +103,23 @@ func removeUser(app *App, r *http.Request) (any, error) {
 	return map[string]string{"removed": id}, records.RemoveUser(r.Context(), app.store, id)
 }
 
+func disableUser(app *App, r *http.Request) (any, error) { return setActive(app, r, false) }
+
+func enableUser(app *App, r *http.Request) (any, error) { return setActive(app, r, true) }
+
+// setActive keeps a user out or lets them in again. They may also be one of another
+// application, by the id that upstreams see.
+func setActive(app *App, r *http.Request, active bool) (any, error) {
+	id := r.PathValue("id")
+	if !identity.ValidID(id) {
+		return nil, badRequest("'%s' can't be the id of a user", id)
+	}
+	if err := records.SetActive(r.Context(), app.store, id, active); err != nil {
+		return nil, err
+	}
+	return map[string]any{"id": id, "active": active}, nil
+}
+
 // removeSecondFactor lets a user who has lost it log in by password alone.
 func removeSecondFactor(app *App, r *http.Request) (any, error) {
 	id := r.PathValue("id")
@@ -109,52 +127,6 @@ func removeSecondFactor(app *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"removed": id}, records.RemoveSecondFactor(r.Context(), app.store, id)
-}
-
-func listTokens(app *App, r *http.Request) (any, error) {
-	tokens, err := records.ListTokens(r.Context(), app.store, r.URL.Query().Get("user"))
-	if tokens == nil {
-		tokens = []records.Token{}
-	}
-	return tokens, err
-}
-
-func createToken(app *App, r *http.Request) (any, error) {
-	var body struct {
-		User    string         `json:"user"`
-		Name    string         `json:"name"`
-		Groups  []string       `json:"groups"`
-		Scopes  []string       `json:"scopes"`
-		Expires caddy.Duration `json:"ttl"`
-	}
-	if err := decodeBody(r, &body); err != nil {
-		return nil, err
-	}
-	ttl, err := lifetimeOf(body.Expires, 0, 100*365*24*time.Hour)
-	if err != nil {
-		return nil, err
-	}
-	user, err := ownUser(r.Context(), app, body.User)
-	if err != nil {
-		return nil, err
-	}
-	if body.Groups == nil {
-		body.Groups = user.Groups
-	}
-	secret, token, err := records.NewToken(r.Context(), app.store,
-		records.Token{User: body.User, Label: body.Name, Groups: body.Groups, Scopes: body.Scopes}, ttl)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		Secret string `json:"token"`
-		records.Token
-	}{secret, token}, nil
-}
-
-func revokeToken(app *App, r *http.Request) (any, error) {
-	id := r.PathValue("id")
-	return map[string]string{"revoked": id}, records.RevokeToken(r.Context(), app.store, id)
 }
 
 func listSessions(app *App, r *http.Request) (any, error) {

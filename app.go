@@ -53,6 +53,7 @@ type App struct {
 	store    *watchedStore
 	storeKey string // all that defines the store
 	cache    *cache.Cache
+	refusals *cache.Cache
 	maxAge   time.Duration // of what is in cache
 	ring     *ownKeys
 	storage  certmagic.Storage
@@ -160,8 +161,8 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 	return a.provisionCache(provider)
 }
 
-// provisionCache takes the cache for what is found out. It lives on across reloads
-// that leave its size as it is.
+// provisionCache takes the caches for what is found out. They live on across reloads
+// that leave their size as it is.
 func (a *App) provisionCache(provider store.Provider) error {
 	settings := store.Cache{Entries: store.DefaultCacheEntries, MaxAge: store.DefaultCacheMaxAge}
 	if p, ok := provider.(store.CacheProvider); ok {
@@ -169,8 +170,15 @@ func (a *App) provisionCache(provider store.Provider) error {
 	}
 	a.maxAge = settings.MaxAge
 	var err error
-	a.cache, err = pooled(a, fmt.Sprintf("cache %d", settings.Entries), func() (*cache.Cache, error) { return cache.New(settings.Entries), nil })
+	if a.cache, err = a.openCache("cache", settings.Entries); err != nil {
+		return err
+	}
+	a.refusals, err = a.openCache("refusals", min(settings.Entries, maxRefusals))
 	return err
+}
+
+func (a *App) openCache(what string, entries int) (*cache.Cache, error) {
+	return pooled(a, fmt.Sprintf("%s %d", what, entries), func() (*cache.Cache, error) { return cache.New(entries), nil })
 }
 
 // openStore takes the store that provider describes from the pool.

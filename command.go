@@ -85,6 +85,23 @@ func userCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
+			Use: "disable <name>", Short: "Keeps a user out: logins, tokens, and what check_user checks", Args: cobra.ExactArgs(1),
+			Long: `Keeps a user out from now on: logins and own tokens, and wherever a policy says
+check_user. Nothing is removed; 'enable' undoes it. The user may also be one of
+another application or issuer, by the id that upstreams see.`,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodPost, "/users/"+url.PathEscape(args[0])+"/disable", nil,
+					func(any) string { return "disabled " + args[0] })
+			},
+		},
+		&cobra.Command{
+			Use: "enable <name>", Short: "Lets a user in again who was disabled", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return call(cmd, http.MethodPost, "/users/"+url.PathEscape(args[0])+"/enable", nil,
+					func(any) string { return "enabled " + args[0] })
+			},
+		},
+		&cobra.Command{
 			Use: "logout <name>", Short: "Ends all logins of a user so far", Args: cobra.ExactArgs(1),
 			Long: `Ends all logins of a user so far: own sessions, and what was issued before now
 wherever a policy says check_revoked or check_user. The user may also be one of
@@ -92,44 +109,6 @@ another application or issuer, by the id that upstreams see.`,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return call(cmd, http.MethodPost, "/users/"+url.PathEscape(args[0])+"/logout", nil,
 					func(any) string { return "logged out " + args[0] })
-			},
-		})
-}
-
-func tokenCommand() *cobra.Command {
-	create := &cobra.Command{
-		Use: "create <user>", Short: "Makes a token and shows it once", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			body := map[string]any{"user": args[0]}
-			addText(cmd, body, "name")
-			addList(cmd, body, "groups", "group")
-			addList(cmd, body, "scopes", "scope")
-			if err := addDuration(cmd, body, "ttl", "expires"); err != nil {
-				return err
-			}
-			return call(cmd, http.MethodPost, "/tokens", body, memberOf("token"))
-		},
-	}
-	create.Flags().String("name", "", "What the token is for")
-	create.Flags().StringSlice("group", nil, "A group the token carries; default: those of the user")
-	create.Flags().StringSlice("scope", nil, "A scope the token carries; repeat for several")
-	create.Flags().String("expires", "", "How long the token lives, such as 90d; default: for good")
-	return group("token", "Manages opaque tokens", create,
-		&cobra.Command{
-			Use: "list [<user>]", Short: "Lists tokens by their ids", Args: cobra.MaximumNArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				path := "/tokens"
-				if len(args) == 1 {
-					path += "?user=" + url.QueryEscape(args[0])
-				}
-				return call(cmd, http.MethodGet, path, nil, table("id", "user", "name", "groups", "scopes", "expires"))
-			},
-		},
-		&cobra.Command{
-			Use: "revoke <id>", Short: "Ends a token for good; its id is in the list", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return call(cmd, http.MethodDelete, "/tokens/"+url.PathEscape(args[0]), nil,
-					func(any) string { return "revoked token " + args[0] })
 			},
 		})
 }
@@ -176,8 +155,8 @@ func addText(cmd *cobra.Command, body map[string]any, names ...string) {
 }
 
 func addList(cmd *cobra.Command, body map[string]any, field, name string) {
-	if values, _ := cmd.Flags().GetStringSlice(name); len(values) > 0 {
-		body[field] = values
+	if values, _ := cmd.Flags().GetStringSlice(name); cmd.Flags().Changed(name) {
+		body[field] = values // empty where none is meant: --group ""
 	}
 }
 

@@ -14,6 +14,23 @@ func memberOf(name string) func(answer any) string {
 	}
 }
 
+// lines shows the members of an object, a line each; those that are not there are
+// left out.
+func lines(names ...string) func(answer any) string {
+	return func(answer any) string {
+		var text strings.Builder
+		w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+		object, _ := answer.(map[string]any)
+		for _, name := range names {
+			if value, ok := object[name]; ok {
+				fmt.Fprintf(w, "%s\t%s\n", strings.ToUpper(name), cell(value))
+			}
+		}
+		_ = w.Flush() // into memory
+		return strings.TrimRight(text.String(), "\n")
+	}
+}
+
 // table shows a list of objects, a line each.
 func table(columns ...string) func(answer any) string {
 	return func(answer any) string {

@@ -59,7 +59,7 @@ func (d *DemoUser) make(ctx context.Context, a *App) error {
 	if err := records.SetPassword(ctx, a.store, d.Name, hash); err != nil {
 		return err
 	}
-	token, _, err := records.NewToken(ctx, a.store, records.Token{User: d.Name, Label: "demo", Groups: d.Groups}, 0)
+	token, _, err := records.NewToken(ctx, a.store, records.Token{User: d.Name, Label: "demo"}, 0)
 	if err != nil {
 		return err
 	}

@@ -35,16 +35,21 @@ func (p *Policy) verify(ctx context.Context, m *member, c authenticators.Credent
 	if !ok {
 		return p.verifyAnew(ctx, m, c)
 	}
-	key := m.scope.of(c.Value)
-	if entry, ok := p.app.cache.Get(key, time.Now()); ok && lasting.Holds(entry.Basis) {
+	key, now := m.scope.of(c.Value), time.Now()
+	if entry, ok := p.app.cache.Get(key, now); ok && lasting.Holds(entry.Basis) {
 		who := s.identity()
 		return who, identity.Unpack(entry.Value, who)
 	}
-	old := store.Now() + p.app.maxAge // of what is read from now on
+	if entry, ok := p.app.refusals.Get(refusalKey(key, c.In), now); ok {
+		return nil, unpackRefusal(entry.Value)
+	}
+	began := store.Now() // what is read from now on is as old as this
 	ctx, reads := store.Collecting(ctx)
 	who, err := p.verifyAnew(ctx, m, c)
 	if err == nil {
-		p.remember(key, who, reads, old)
+		p.remember(key, who, reads, began+p.app.maxAge)
+	} else {
+		p.rememberRefusal(refusalKey(key, c.In), err, reads, began+min(p.app.maxAge, maxRefusalAge))
 	}
 	return who, err
 }

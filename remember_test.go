@@ -173,7 +173,7 @@ func TestRevocationIsSeenByTheNextRequest(t *testing.T) {
 		case strings.HasPrefix(name, "session"):
 			require.NoError(t, records.EndSession(ctx, c.site.app.store, header[len(header)-1]))
 		case name == "token":
-			tokens, err := records.ListTokens(ctx, c.site.app.store, "alice")
+			tokens, err := records.ListTokens(ctx, c.site.app.store, records.TokenFilter{User: "alice"})
 			require.NoError(t, err)
 			require.NoError(t, records.RevokeToken(ctx, c.site.app.store, tokens[0].ID))
 		case name == "jwt":
@@ -200,7 +200,7 @@ func (o *overtaken) Get(ctx context.Context, key string) (store.Record, error) {
 
 func TestReadThatNewsHasOvertakenIsNotKept(t *testing.T) {
 	t.Parallel()
-	c := credentials(t)["token"]
+	c := credentials(t)["session"]
 	slow := &overtaken{Teller: c.site.app.store.teller}
 	c.site.app.store.Handle, c.site.app.store.teller = slow, slow
 	for n := range 3 {

@@ -46,7 +46,7 @@ func newSite(t testing.TB, p *Policy, authenticators ...string) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = handle.Destruct() })
 	app := &App{
-		logger: zap.NewNop(), servers: make(map[*caddyhttp.Server]struct{}), ring: new(ownKeys), cache: cache.New(1000), maxAge: time.Minute,
+		logger: zap.NewNop(), servers: make(map[*caddyhttp.Server]struct{}), ring: new(ownKeys), cache: cache.New(1000), refusals: cache.New(1000), maxAge: time.Minute,
 		store: &watchedStore{Handle: handle, outage: &outage{logger: zap.NewNop()}, teller: handle.(store.Teller)},
 	}
 	app.ring.Ring = keys.NewRing(newSigner(t))
@@ -128,7 +128,8 @@ func credentials(t testing.TB) map[string]credential {
 	all["session, check_user"] = credential{checked, "Cookie: theme=dark; __Host-edge_auth=" + id}
 
 	token := newSite(t, new(Policy), `{"authenticator":"token"}`)
-	secret, _, err := records.NewToken(ctx, token.app.store, records.Token{User: "alice", Groups: who.Groups}, 0)
+	require.NoError(t, records.PutUser(ctx, token.app.store, records.User{ID: "alice", Name: who.Name, Email: who.Email, Groups: who.Groups}))
+	secret, _, err := records.NewToken(ctx, token.app.store, records.Token{User: "alice"}, 0)
 	require.NoError(t, err)
 	all["token"] = credential{token, "Authorization: Token " + secret}
 

@@ -39,7 +39,7 @@ type Authenticator interface {
 }
 
 // Lasting is an authenticator whose findings may be kept: what Verify says rests on
-// the config, on the credential's value, on what it reads through its context from
+// the config, on the credential's value and place, on what it reads through its context from
 // the host's store or Foreign, and on the identity's Basis; on nothing else.
 type Lasting interface {
 	// Holds reports whether a finding's Basis still is one. It is asked for each

@@ -127,7 +127,7 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int,
 			ID: l.Shown(), Kind: "login", Since: l.AuthTime.UTC().Format(dayAndTime), Machine: l.AuthTime.UTC().Format(time.RFC3339),
 		})
 	}
-	tokens, err := records.ListTokens(r.Context(), i.store, user.ID)
+	tokens, err := records.ListTokens(r.Context(), i.store, records.TokenFilter{User: user.ID})
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (i *Issuer) endShown(r *http.Request, login records.Login) error {
 
 // revokeToken ends a token of this very user.
 func (i *Issuer) revokeToken(r *http.Request, user, id string) error {
-	tokens, err := records.ListTokens(r.Context(), i.store, user)
+	tokens, err := records.ListTokens(r.Context(), i.store, records.TokenFilter{User: user})
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 	if name = strings.TrimSpace(name); number < 1 || number > maxTokenDays || name == "" || utf8.RuneCountInString(name) > 100 {
 		return outcomeOfChange{wrong: "form_bad"}, nil
 	}
-	secret, _, err := records.NewToken(r.Context(), i.store, records.Token{User: user.ID, Label: name, Groups: user.Groups}, time.Duration(number)*24*time.Hour)
+	secret, _, err := records.NewToken(r.Context(), i.store, records.Token{User: user.ID, Label: name, CreatedBy: user.ID}, time.Duration(number)*24*time.Hour)
 	if err != nil {
 		return outcomeOfChange{}, err
 	}

@@ -104,7 +104,8 @@ func TestOpaqueTokensAreOneALoginOrOneAUser(t *testing.T) {
 	found, err := records.FindToken(t.Context(), many.store, first)
 	require.NoError(t, err)
 	assert.Equal(t, "alice", found.User)
-	assert.Equal(t, []string{"staff"}, found.Groups)
+	assert.Nil(t, found.Groups, "those of the user at the time")
+	assert.Equal(t, "alice", found.CreatedBy)
 	assert.InDelta(t, (90 * 24 * time.Hour).Seconds(), time.Until(found.Expires).Seconds(), 60)
 
 	single := configured(t, "edge_auth_issuer {\n token {\n single\n }\n}", djangoKey)

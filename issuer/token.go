@@ -26,7 +26,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i *Issuer) tokenOf(r *http.Request, user records.User) (string, error) {
-	token := records.Token{User: user.ID, Label: tokenLabel, Groups: user.Groups}
+	token := records.Token{User: user.ID, Label: tokenLabel, CreatedBy: user.ID}
 	lifetime := time.Duration(i.Token.Lifetime)
 	if !i.Token.Single {
 		secret, _, err := records.NewToken(r.Context(), i.store, token, lifetime)

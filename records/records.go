@@ -11,8 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -32,8 +35,19 @@ const (
 	ownerList  = "of:"
 )
 
-// shortID is how many characters of a digest name a token or session in lists.
-const shortID = 16
+const (
+	// digestLen is how many characters a digest has.
+	digestLen = 2 * sha256.Size
+
+	// shortID is how many of them name a token or session in lists.
+	shortID = 16
+
+	// shortest is how many of them do to name one, if they begin no other.
+	shortest = 8
+
+	// atOnce is how many records are read at a time.
+	atOnce = 32
+)
 
 func digest(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
@@ -96,7 +110,7 @@ func swap(ctx context.Context, s store.Store, key string, old []byte, value any,
 // shown is a key as logs show it: of digests, no more than lists do.
 func shown(key string) string {
 	kind, name, _ := strings.Cut(key, ":")
-	if kind += ":"; kind == tokenKey || kind == sessionKey || kind == loginKey {
+	if kind += ":"; kind == tokenKey || kind == sessionKey || kind == loginKey || kind == useKey {
 		name = name[:min(len(name), shortID)]
 	}
 	return kind + name
@@ -110,34 +124,56 @@ func put(ctx context.Context, s store.Store, key string, value any, ttl time.Dur
 	return s.Put(ctx, key, data, ttl, lists...)
 }
 
-// each reads the records of a kind in a list. Those that ended meanwhile are
-// left out.
+// each reads the records in a list whose keys begin with kind. Those that ended
+// meanwhile are left out.
 func each[T any](ctx context.Context, s store.Store, list, kind string, add func(key string, record T, ttl time.Duration)) error {
 	keys, err := s.List(ctx, list)
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
-		if !strings.HasPrefix(key, kind) {
-			continue
+	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, kind) })
+	type found struct {
+		record T
+		ttl    time.Duration
+		ended  bool
+	}
+	all := make([]found, len(keys))
+	err = inParallel(len(keys), func(i int) error {
+		var err error
+		all[i].ttl, err = get(ctx, s, keys[i], &all[i].record)
+		if all[i].ended = errors.Is(err, store.ErrNotFound); all[i].ended {
+			return nil
 		}
-		var record T
-		ttl, err := get(ctx, s, key, &record)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if !all[i].ended {
+			add(keys[i], all[i].record, all[i].ttl)
 		}
-		if err != nil {
-			return err
-		}
-		add(key, record, ttl)
 	}
 	return nil
 }
 
-// keyOf finds the one key of a kind in a list whose digest begins with id, which
-// is what lists show of it or the whole; store.ErrNotFound if there is none.
+// inParallel calls do for 0 to n-1, several at a time. It returns the first error.
+func inParallel(n int, do func(i int) error) error {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i := range n {
+		group.Go(func() error { return do(i) })
+	}
+	return group.Wait()
+}
+
+// ErrAmbiguous says that several records are meant by what should name one.
+var ErrAmbiguous = errors.New("several records begin so; more characters of the id are needed")
+
+// keyOf finds the one key of a kind in a list whose digest begins with id, of which
+// 8 characters do; store.ErrNotFound if there is none.
 func keyOf(ctx context.Context, s store.Store, list, kind, id string) (string, error) {
-	if len(id) < shortID {
+	if len(id) < shortest {
 		return "", store.ErrNotFound
 	}
 	keys, err := s.List(ctx, list)
@@ -148,7 +184,7 @@ func keyOf(ctx context.Context, s store.Store, list, kind, id string) (string, e
 	for _, key := range keys {
 		if strings.HasPrefix(key, kind+id) {
 			if found != "" {
-				return "", fmt.Errorf("two records begin with %s", id)
+				return "", fmt.Errorf("%w: %s", ErrAmbiguous, id)
 			}
 			found = key
 		}

@@ -155,7 +155,7 @@ func TestSessions(t *testing.T) {
 	left, err := ListSessions(t.Context(), s, "alice")
 	require.NoError(t, err)
 	assert.Empty(t, left)
-	tokens, err := ListTokens(t.Context(), s, "alice")
+	tokens, err := ListTokens(t.Context(), s, TokenFilter{User: "alice"})
 	require.NoError(t, err)
 	assert.Len(t, tokens, 1)
 

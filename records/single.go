@@ -55,7 +55,7 @@ func SingleToken(ctx context.Context, s store.Store, token Token, ttl time.Durat
 		}
 		// The token is there before its salt is, so that nobody takes one that is on
 		// its way for one that was revoked.
-		made, err := putToken(ctx, s, secret, token, ttl)
+		made, err := putToken(ctx, s, digest(secret), token, ttl)
 		if err != nil {
 			return "", err
 		}

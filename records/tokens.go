@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math/big"
 	"strings"
 	"time"
 
@@ -14,27 +12,28 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// Our own tokens: a prefix that secret scanners know, 256 random bits in 43
-// characters, and a checksum in 6, so that a typo is told without a look-up.
-const (
-	tokenPrefix   = "ea_"
-	tokenRandom   = 43
-	tokenChecksum = 6
-	maxToken      = 512 // of a token that is not our own, in bytes
-)
-
-// ErrMalformed says that a text can't be one of our tokens.
-var ErrMalformed = errors.New("malformed token")
-
 // Token is an opaque token; what is known of it but for its secret.
 type Token struct {
-	ID      string    `json:"id"` // the beginning of its digest
-	User    string    `json:"user"`
-	Label   string    `json:"name,omitempty"` // what it is for
-	Groups  []string  `json:"groups,omitempty"`
-	Scopes  []string  `json:"scopes,omitempty"`
-	Created time.Time `json:"created,omitzero"`
-	Expires time.Time `json:"expires,omitzero"` // zero: never
+	ID    string `json:"id"` // the beginning of its digest
+	User  string `json:"user"`
+	Label string `json:"name,omitempty"` // what it is for
+
+	// Groups that it stands for. Nil: those that the user is in at the time.
+	Groups []string `json:"groups,omitzero"`
+
+	Scopes    []string  `json:"scopes,omitempty"`
+	Created   time.Time `json:"created,omitzero"`
+	Expires   time.Time `json:"expires,omitzero"`     // zero: never
+	CreatedBy string    `json:"created_by,omitempty"` // who made it, in words
+
+	// ReplacedBy is the id of the token that took its place; it lives on until
+	// Expires. Empty: none did.
+	ReplacedBy string `json:"replaced_by,omitempty"`
+
+	// LastUsed is when it was last looked up, to the minute. Only lists know it.
+	LastUsed time.Time `json:"last_used,omitzero"`
+
+	digest string // of its secret
 }
 
 // storedToken is a token as the store keeps it.
@@ -53,6 +52,9 @@ func (t storedToken) check() error {
 	return nil
 }
 
+// ended reports whether the record has outlived the token.
+func (t storedToken) ended() bool { return !t.Expires.IsZero() && !time.Now().Before(t.Expires) }
+
 // NewToken makes a token and returns its secret, which is kept nowhere. A ttl
 // of zero lets it live for good.
 func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration) (string, Token, error) {
@@ -65,23 +67,22 @@ func NewToken(ctx context.Context, s store.Store, token Token, ttl time.Duration
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails
 	secret := tokenText(random[:])
-	token, err := putToken(ctx, s, secret, token, ttl)
+	token, err := putToken(ctx, s, digest(secret), token, ttl)
 	return secret, token, err
 }
 
 // putToken keeps a token under its secret's digest.
-func putToken(ctx context.Context, s store.Store, secret string, token Token, ttl time.Duration) (Token, error) {
-	key := digest(secret)
-	token.ID = key[:shortID]
-	token.Created = time.Now().UTC().Truncate(time.Second)
+func putToken(ctx context.Context, s store.Store, digest string, token Token, ttl time.Duration) (Token, error) {
+	token.ID, token.digest = digest[:shortID], digest
+	if token.Created.IsZero() {
+		token.Created = time.Now()
+	}
+	token.Created = token.Created.UTC().Truncate(time.Second)
 	token.Expires = time.Time{}
 	if ttl > 0 {
 		token.Expires = token.Created.Add(ttl)
 	}
-	if err := put(ctx, s, tokenKey+key, storedToken{Token: token}, ttl, tokensList, ownerList+token.User); err != nil {
-		return Token{}, err
-	}
-	return token, nil
+	return token, put(ctx, s, tokenKey+digest, storedToken{Token: token}, ttl, tokensList, ownerList+token.User)
 }
 
 // FindToken returns the token with this secret. ErrMalformed: it can't be one,
@@ -90,80 +91,158 @@ func FindToken(ctx context.Context, s store.Store, secret string) (Token, error)
 	if err := checkTokenText(secret); err != nil {
 		return Token{}, err
 	}
-	var found storedToken
-	if _, err := get(ctx, s, tokenKey+digest(secret), &found); err != nil {
-		return Token{}, err
-	}
-	if !found.Expires.IsZero() && !time.Now().Before(found.Expires) {
-		return Token{}, store.ErrNotFound
-	}
-	return found.Token, nil
+	token, _, err := getToken(ctx, s, tokenKey+digest(secret))
+	return token, err
 }
 
-// ListTokens returns a user's tokens, or all if user is empty.
-func ListTokens(ctx context.Context, s store.Store, user string) ([]Token, error) {
+// getToken reads a token that has not ended, and how it stands in the store.
+func getToken(ctx context.Context, s store.Store, key string) (Token, []byte, error) {
+	var found storedToken
+	raw, err := getRaw(ctx, s, key, &found)
+	if err != nil {
+		return Token{}, nil, err
+	}
+	if found.ended() {
+		return Token{}, nil, store.ErrNotFound
+	}
+	found.digest = strings.TrimPrefix(key, tokenKey)
+	return found.Token, raw, nil
+}
+
+// TokenFilter says which tokens are meant: those that fit all of it. The zero
+// value means all.
+type TokenFilter struct {
+	User   string
+	Label  string
+	Prefix string // what the id begins with
+}
+
+func (f TokenFilter) fits(t Token) bool {
+	return (f.User == "" || t.User == f.User) && (f.Label == "" || t.Label == f.Label) && strings.HasPrefix(t.digest, f.Prefix)
+}
+
+// ListTokens returns the tokens that are meant, with their last use.
+func ListTokens(ctx context.Context, s store.Store, filter TokenFilter) ([]Token, error) {
 	list := tokensList
-	if user != "" {
-		list = ownerList + user
+	if filter.User != "" {
+		list = ownerList + filter.User
 	}
 	var tokens []Token
-	err := each(ctx, s, list, tokenKey, func(_ string, found storedToken, _ time.Duration) {
-		tokens = append(tokens, found.Token)
+	err := each(ctx, s, list, tokenKey+filter.Prefix, func(key string, found storedToken, _ time.Duration) {
+		found.digest = strings.TrimPrefix(key, tokenKey)
+		if !found.ended() && filter.fits(found.Token) {
+			tokens = append(tokens, found.Token)
+		}
 	})
-	return tokens, err
+	if err != nil {
+		return nil, err
+	}
+	return tokens, inParallel(len(tokens), func(i int) error {
+		var err error
+		tokens[i].LastUsed, err = lastUsed(ctx, s, tokens[i].digest)
+		return err
+	})
 }
+
+// ShowToken returns the token with this id, or this whole digest, with its last
+// use; store.ErrNotFound if there is none.
+func ShowToken(ctx context.Context, s store.Store, id string) (Token, error) {
+	key, err := tokenByID(ctx, s, id)
+	if err != nil {
+		return Token{}, err
+	}
+	token, _, err := getToken(ctx, s, key)
+	if err != nil {
+		return Token{}, err
+	}
+	token.LastUsed, err = lastUsed(ctx, s, token.digest)
+	return token, err
+}
+
+// tokenByID is the key of the one token whose id, or digest, begins with id.
+func tokenByID(ctx context.Context, s store.Store, id string) (string, error) {
+	if len(id) == digestLen {
+		return tokenKey + id, nil
+	}
+	return keyOf(ctx, s, tokensList, tokenKey, id)
+}
+
+// TokenDigest is what the token with this secret is called by where its id would do:
+// so that the secret need not be sent.
+func TokenDigest(secret string) (string, error) { return digest(secret), checkTokenText(secret) }
 
 // RevokeToken ends the token with this id, or this whole digest; store.ErrNotFound if there is none.
 func RevokeToken(ctx context.Context, s store.Store, id string) error {
-	key, err := keyOf(ctx, s, tokensList, tokenKey, id)
+	key, err := tokenByID(ctx, s, id)
 	if err != nil {
 		return err
 	}
-	return s.Delete(ctx, key)
+	if _, _, err := getToken(ctx, s, key); errors.Is(err, store.ErrNotFound) { // one that can't be read ends all the same
+		return err
+	}
+	return s.Delete(ctx, withUse(key)...)
 }
 
-// tokenText writes 32 bytes that nobody can guess as a token.
-func tokenText(random []byte) string {
-	text := tokenPrefix + base62(new(big.Int).SetBytes(random))
-	return text + checksum(text)
+// RevokeTokens ends all tokens that are meant, and returns them.
+func RevokeTokens(ctx context.Context, s store.Store, filter TokenFilter) ([]Token, error) {
+	tokens, err := ListTokens(ctx, s, filter)
+	if err != nil || len(tokens) == 0 {
+		return nil, err
+	}
+	var keys []string
+	for _, token := range tokens {
+		keys = append(keys, withUse(tokenKey+token.digest)...)
+	}
+	return tokens, s.Delete(ctx, keys...)
 }
 
-func checkTokenText(text string) error {
-	if text == "" || len(text) > maxToken {
-		return ErrMalformed
+// ErrReplaced says that another token has taken a token's place already.
+var ErrReplaced = errors.New("has been replaced already")
+
+// RotateToken makes a token that is to take the place of the one with this id, and
+// returns its secret. The old one lives on for overlap, and not longer than it would
+// have. A ttl of zero lets the new one live as long as the old one was made for.
+// ErrReplaced: another has taken its place. store.ErrNotFound: there is no such token.
+func RotateToken(ctx context.Context, s store.Store, id, createdBy string, overlap, ttl time.Duration) (string, Token, error) {
+	key, err := tokenByID(ctx, s, id)
+	if err != nil {
+		return "", Token{}, err
 	}
-	if !strings.HasPrefix(text, tokenPrefix) {
-		return nil // of another making, such as DRF's 40 hex digits
+	old, raw, err := getToken(ctx, s, key)
+	if err != nil {
+		return "", Token{}, err
 	}
-	if len(text) != len(tokenPrefix)+tokenRandom+tokenChecksum {
-		return ErrMalformed
+	if old.ReplacedBy != "" {
+		return "", Token{}, fmt.Errorf("token %s %w, by %s", old.ID, ErrReplaced, old.ReplacedBy)
 	}
-	body := text[:len(text)-tokenChecksum]
-	if text[len(body):] != checksum(body) { // no secret: anybody can compute it
-		return ErrMalformed
+	if ttl == 0 && !old.Expires.IsZero() {
+		ttl = old.Expires.Sub(old.Created)
 	}
-	return nil
+	// The new one is there before the old one says so: what is interrupted leaves a
+	// token that nobody has, and not a client without any.
+	secret, next, err := NewToken(ctx, s, Token{User: old.User, Label: old.Label, Groups: old.Groups, Scopes: old.Scopes, CreatedBy: createdBy}, ttl)
+	if err != nil {
+		return "", Token{}, err
+	}
+	if err := endReplaced(ctx, s, key, raw, old, next.ID, overlap); err != nil {
+		return "", Token{}, errors.Join(err, s.Delete(ctx, tokenKey+next.digest))
+	}
+	return secret, next, nil
 }
 
-func checksum(text string) string {
-	var sum [tokenChecksum]byte
-	n := crc32.ChecksumIEEE([]byte(text))
-	for i := len(sum) - 1; i >= 0; i-- {
-		sum[i] = base62Digits[n%uint32(len(base62Digits))]
-		n /= uint32(len(base62Digits))
+// endReplaced lets a token live for overlap at most.
+func endReplaced(ctx context.Context, s store.Store, key string, raw []byte, old Token, by string, overlap time.Duration) error {
+	end := time.Now().Add(max(overlap, time.Second)).UTC()
+	if old.Expires.IsZero() || end.Before(old.Expires) {
+		old.Expires = end
 	}
-	return string(sum[:])
-}
-
-const base62Digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-// base62 writes n in as many characters as 256 bits take.
-func base62(n *big.Int) string {
-	text := make([]byte, tokenRandom)
-	base, digit := big.NewInt(int64(len(base62Digits))), new(big.Int)
-	for i := tokenRandom - 1; i >= 0; i-- {
-		n.DivMod(n, base, digit)
-		text[i] = base62Digits[digit.Int64()]
+	old.ReplacedBy = by
+	err := swap(ctx, s, key, raw, storedToken{Token: old}, max(time.Until(old.Expires), time.Millisecond))
+	switch {
+	case errors.Is(err, store.ErrChanged):
+		return fmt.Errorf("token %s %w", old.ID, ErrReplaced)
+	case err != nil || overlap > 0:
+		return err
 	}
-	return string(text)
+	return s.Delete(ctx, withUse(key)...)
 }

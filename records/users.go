@@ -2,8 +2,10 @@ package records
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +109,31 @@ func claimPK(ctx context.Context, s store.Store, user User) error {
 	return put(ctx, s, pkKey+user.PK, pkOwner{User: user.ID}, 0, ownerList+user.ID)
 }
 
+// SetActive lets a user in, or keeps them out, from now on. It makes a record where
+// there is none, and leaves what else an application has written into it.
+func SetActive(ctx context.Context, s store.Store, id string, active bool) error {
+	if err := checkOwner(id); err != nil {
+		return err
+	}
+	for {
+		var user User
+		raw, err := getRaw(ctx, s, userKey+id, &user)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		members := make(map[string]json.RawMessage)
+		if err == nil {
+			if err := json.Unmarshal(raw, &members); err != nil {
+				return err
+			}
+		}
+		members["active"] = json.RawMessage(strconv.FormatBool(active))
+		if err := swap(ctx, s, userKey+id, raw, members, 0, usersList); !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+	}
+}
+
 // ListUsers returns all users that we know the records of: not those that
 // applications wrote, which are in no list.
 func ListUsers(ctx context.Context, s store.Store) ([]User, error) {
@@ -128,6 +155,11 @@ func RemoveUser(ctx context.Context, s store.Store, id string) error {
 	owned, err := s.List(ctx, ownerList+id)
 	if err != nil {
 		return err
+	}
+	for _, key := range owned {
+		if strings.HasPrefix(key, tokenKey) {
+			owned = append(owned, withUse(key)...)
+		}
 	}
 	if len(owned) > 0 {
 		if err := s.Delete(ctx, owned...); err != nil {

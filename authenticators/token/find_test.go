@@ -18,6 +18,7 @@ import (
 func TestWhereTheTokenStands(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice"}))
 	good, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice"}, 0)
 	require.NoError(t, err)
 	const absent, accepted, rejected = "absent", "accepted", "rejected"

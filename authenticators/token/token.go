@@ -1,10 +1,10 @@
 // Package token authenticates by opaque tokens: our own, which the store keeps
-// by their digests, or those of another application in Redis. The token itself
-// is never stored, logged or put into an error.
+// by their digests, those of another application in Redis, and those of an OAuth
+// server, which is asked. The token itself is never stored, logged or put into an
+// error.
 package token
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/authenticators/foreign"
 	"github.com/edgeauth/caddy-edgeauth/identity"
-	"github.com/edgeauth/caddy-edgeauth/records"
-	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 func init() {
@@ -38,21 +35,19 @@ type Authenticator struct {
 	// unknown there counts as none, since browsers send old cookies unasked.
 	Cookie string `json:"cookie,omitempty"`
 
-	// Key is the Redis key of another application's tokens, with {token} or
-	// {sha256} (the token's SHA-256 in hex). With {token} only tokens of A-Z a-z
-	// 0-9 and - _ . ~ + / = are looked up, and with / only where the key has none
-	// itself, so that no token leads out of the pattern. The value is a JSON
-	// object, or the user id alone. Default: our own tokens in the store.
-	Key string `json:"key,omitempty"`
+	// Sources are where tokens are looked up, in this order: the first that knows a
+	// token decides. Default: our own tokens in the store.
+	Sources []Source `json:"sources,omitempty"`
 
-	// User is the path of the user id in that JSON object; then the value must be
-	// one. Default: user.
+	// User is the path of the user id in what a source says. Default: user in the
+	// record of another application, sub in an answer of an OAuth server.
 	User string `json:"user,omitempty"`
 
 	// Claims are what else to take from it.
 	Claims []identity.ClaimPath `json:"claims,omitempty"`
 
-	// Redis is the URL of the Redis that Key is in. Default: the store's.
+	// Redis is the URL of the Redis that the records of other applications are in.
+	// Default: the store's.
 	Redis string `json:"redis,omitempty"`
 
 	// IDPrefix is put before each user id, to keep ids of several sources apart.
@@ -61,18 +56,26 @@ type Authenticator struct {
 	// CSRF is how requests are checked whose token is in a cookie.
 	CSRF *authenticators.CSRF `json:"csrf,omitempty"`
 
-	store       store.Store
-	foreign     store.Reader // nil: our own tokens
-	pattern     foreign.Pattern
-	mapping     *identity.Mapping
+	lookUps     []lookUp
 	checkOrigin func(*http.Request) error
 	headers     authenticators.Headers
 }
 
-const (
-	defaultScheme = "Token"
-	defaultUser   = "user"
-)
+// lookUp says whose a token is. errUnknown: it knows no such token. *invalidError,
+// *authenticators.RejectedError: it does, and that is no way in.
+type lookUp interface {
+	find(ctx context.Context, token authenticators.Secret) (*identity.Identity, error)
+}
+
+// errUnknown says that a source knows no such token, so that the next is asked.
+var errUnknown = errors.New("unknown token")
+
+// invalidError says that a source knows a token that lets nobody in.
+type invalidError struct{ cause error }
+
+func (e *invalidError) Error() string { return e.cause.Error() }
+
+const defaultScheme = "Token"
 
 // CaddyModule returns the Caddy module information.
 func (*Authenticator) CaddyModule() caddy.ModuleInfo {
@@ -82,7 +85,7 @@ func (*Authenticator) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision finds the store, or the Redis of the other application.
+// Provision makes the sources ready.
 func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if err := a.check(); err != nil {
 		return err
@@ -96,23 +99,18 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.Header != "" {
 		a.headers.Add(a.Header, "")
 	}
-	host := authenticators.HostOf(ctx)
-	a.store = host.Store()
 	var err error
 	if a.checkOrigin, err = a.CSRF.OriginCheck(); err != nil {
 		return err
 	}
-	if a.Key == "" {
-		return nil
+	for _, s := range a.sources() {
+		l, err := s.lookUp(a, authenticators.HostOf(ctx), ctx.Logger())
+		if err != nil {
+			return err
+		}
+		a.lookUps = append(a.lookUps, l)
 	}
-	if a.pattern, err = foreign.ParsePattern(a.Key, "token", "sha256"); err != nil {
-		return err
-	}
-	if a.mapping, err = identity.NewMapping(cmp.Or(a.User, defaultUser), a.Claims, a.IDPrefix); err != nil {
-		return err
-	}
-	a.foreign, err = host.Foreign(a.Redis, a.pattern.Prefix())
-	return err
+	return nil
 }
 
 // Validate refuses what can't be meant.
@@ -138,17 +136,7 @@ func (a *Authenticator) check() error {
 	if a.IDPrefix != "" && !identity.ValidID(a.IDPrefix+"a") {
 		return fmt.Errorf("token: id_prefix '%s': no control characters and no blank at the start, please", a.IDPrefix)
 	}
-	if a.Key == "" {
-		if a.User != "" || len(a.Claims) > 0 || a.Redis != "" {
-			return errors.New("token: user, claim and redis are for the tokens of another application; name their 'key' too")
-		}
-		return nil
-	}
-	if _, err := foreign.ParsePattern(a.Key, "token", "sha256"); err != nil {
-		return err
-	}
-	_, err := identity.NewMapping(cmp.Or(a.User, defaultUser), a.Claims, a.IDPrefix)
-	return err
+	return a.checkSources()
 }
 
 // Find reads the token from Authorization, from its own header, or from its
@@ -180,11 +168,11 @@ func inWords(err error) error {
 
 // Verify looks the token up.
 func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
-	lookUp := a.own
-	if a.foreign != nil {
-		lookUp = a.others
+	who, err := a.find(ctx, c.Value)
+	var bad *invalidError
+	if errors.Is(err, errUnknown) || errors.As(err, &bad) {
+		err = invalid(err)
 	}
-	who, err := lookUp(ctx, c.Value)
 	var rejected *authenticators.RejectedError
 	if c.In == authenticators.InCookie && errors.As(err, &rejected) {
 		return nil, authenticators.ErrNoCredential
@@ -192,45 +180,21 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 	return who, err
 }
 
-func (a *Authenticator) own(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
-	token, err := records.FindToken(ctx, a.store, secret.Reveal())
-	switch {
-	case errors.Is(err, records.ErrMalformed), errors.Is(err, store.ErrNotFound):
-		return nil, invalid(err)
-	case err != nil:
-		return nil, fmt.Errorf("looking token up: %w", err)
+// find asks the sources in their order. One that could not find out ends it: the
+// token may be one that it would have turned away.
+func (a *Authenticator) find(ctx context.Context, token authenticators.Secret) (*identity.Identity, error) {
+	for _, l := range a.lookUps {
+		who, err := l.find(ctx, token)
+		if errors.Is(err, errUnknown) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		who.Method = "token"
+		return who, nil
 	}
-	who := &identity.Identity{
-		ID: a.IDPrefix + token.User, Groups: token.Groups, Scopes: token.Scopes,
-		Method: "token", Expires: token.Expires, AuthTime: token.Created,
-	}
-	if token.Label != "" {
-		who.Claims = map[string]any{"token_name": token.Label}
-	}
-	if !identity.ValidID(who.ID) {
-		return nil, invalid(identity.ErrNoUser)
-	}
-	return who, nil
-}
-
-func (a *Authenticator) others(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
-	key, err := a.keyOf(secret)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	record, err := a.foreign.Get(ctx, key)
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType):
-		return nil, invalid(err)
-	case err != nil:
-		return nil, fmt.Errorf("looking token up: %w", err)
-	}
-	who, err := a.identify(record.Value)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	who.Method = "token"
-	return who, nil
+	return nil, errUnknown
 }
 
 func invalid(cause error) error {
@@ -251,8 +215,14 @@ func (a *Authenticator) Challenge() string {
 // SharedSchemes are where other kinds of token may travel too.
 func (a *Authenticator) SharedSchemes() []string { return a.headers.SharedSchemes() }
 
-// ShareScheme tells it who else reads a scheme.
+// ShareScheme tells it who else reads a scheme. Nothing tells the opaque tokens of
+// two authenticators apart, and the second would never be asked.
 func (a *Authenticator) ShareScheme(scheme string, with authenticators.Sharing) error {
+	for _, other := range with {
+		if t, ok := other.(*Authenticator); ok && t != a {
+			return fmt.Errorf("two 'token' authenticators read '%s', and the first would turn away the other's: put the lines of both into one, which are asked in their order, or give each a header or scheme of its own", scheme)
+		}
+	}
 	a.headers.ShareScheme(scheme, with)
 	return nil
 }
@@ -278,7 +248,7 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	return authenticators.Description{Own: a.Key == "", IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie}
+	return authenticators.Description{Own: a.allOwn(), IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie}
 }
 
 var (

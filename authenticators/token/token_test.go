@@ -17,6 +17,7 @@ import (
 func TestOwnTokens(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice", Name: "Alice", Email: "alice@example.com", Groups: []string{"sales"}}))
 	a := new(Authenticator)
 	require.NoError(t, guesttest.Load(t, host, a, "token"))
 	good, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice", Label: "ci", Groups: []string{"staff"}, Scopes: []string{"read"}}, time.Hour)
@@ -28,6 +29,9 @@ func TestOwnTokens(t *testing.T) {
 	assert.Equal(t, []string{"staff"}, who.Groups)
 	assert.Equal(t, []string{"read"}, who.Scopes)
 	assert.Equal(t, "token", who.Method)
+	assert.Equal(t, "Alice", who.Name)
+	assert.Equal(t, "alice@example.com", who.Email)
+	assert.Equal(t, "ci", who.Claims["token_name"])
 
 	for name, c := range map[string]struct{ header, detail string }{
 		"alone":          {"Token", "Invalid token header. No credentials provided."},
@@ -64,6 +68,7 @@ func TestRevokedAndExpiredTokensAreRejected(t *testing.T) {
 	host := guesttest.NewHost()
 	now := time.Now()
 	host.Records.Now = func() time.Time { return now }
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice"}))
 	a := new(Authenticator)
 	require.NoError(t, guesttest.Load(t, host, a, "token"))
 	short, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice"}, time.Minute)

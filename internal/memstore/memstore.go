@@ -67,6 +67,9 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	}
 	defer unlock()
 	r, ok := s.live(key)
+	if _, hash := s.hashes[key]; hash {
+		return store.Record{}, store.ErrWrongType
+	}
 	if !ok {
 		return store.Record{}, store.ErrNotFound
 	}

@@ -1,0 +1,138 @@
+package token
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/authenticators/foreign"
+	"github.com/edgeauth/caddy-edgeauth/identity"
+)
+
+// Source is where tokens are looked up. It has one of Own, Key and Introspection.
+type Source struct {
+	// Own are the tokens that Edge Auth made or imported.
+	Own bool `json:"own,omitempty"`
+
+	// Key is the Redis key of another application's tokens, with {token} or
+	// {sha256} (the token's SHA-256 in hex). With {token} only tokens of A-Z a-z
+	// 0-9 and - _ . ~ + / = are looked up, and with / only where the key has none
+	// itself, so that no token leads out of the pattern. The value is a JSON
+	// object, a Redis hash, or the user id alone.
+	Key string `json:"key,omitempty"`
+
+	// Introspection asks an OAuth server (RFC 7662).
+	Introspection *Introspection `json:"introspection,omitempty"`
+
+	// User, Claims and Redis take the place of the authenticator's.
+	User   string               `json:"user,omitempty"`
+	Claims []identity.ClaimPath `json:"claims,omitempty"`
+	Redis  string               `json:"redis,omitempty"`
+}
+
+// sources are those of the config, with what the authenticator says for all.
+func (a *Authenticator) sources() []Source {
+	if len(a.Sources) == 0 {
+		return []Source{{Own: true}}
+	}
+	all := slices.Clone(a.Sources)
+	for i := range all {
+		if s := &all[i]; !s.Own {
+			s.User = cmp.Or(s.User, a.User)
+			if s.Claims == nil {
+				s.Claims = a.Claims
+			}
+			if s.Key != "" {
+				s.Redis = cmp.Or(s.Redis, a.Redis)
+			}
+		}
+	}
+	return all
+}
+
+// allOwn reports whether no other application's tokens are taken.
+func (a *Authenticator) allOwn() bool {
+	return !slices.ContainsFunc(a.sources(), func(s Source) bool { return !s.Own })
+}
+
+func (a *Authenticator) checkSources() error {
+	sources := a.sources()
+	has := func(what func(Source) bool) bool { return slices.ContainsFunc(sources, what) }
+	switch {
+	case a.Redis != "" && !has(func(s Source) bool { return s.Key != "" }):
+		return errors.New("token: redis is for the tokens of another application; name their 'key' too")
+	case (a.User != "" || len(a.Claims) > 0) && a.allOwn():
+		return errors.New("token: user and claim are for the tokens of another application; name their 'key' too, or 'introspect'")
+	}
+	owns := 0
+	for _, s := range sources {
+		if s.Own {
+			owns++
+		}
+		if err := s.check(a.IDPrefix); err != nil {
+			return err
+		}
+	}
+	if owns > 1 {
+		return errors.New("token: own stands twice; once is enough")
+	}
+	return nil
+}
+
+func (s Source) check(idPrefix string) error {
+	kinds := 0
+	for _, is := range []bool{s.Own, s.Key != "", s.Introspection != nil} {
+		if is {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return errors.New("token: a source is one of own, key and introspection")
+	case s.Own && (s.User != "" || len(s.Claims) > 0):
+		return errors.New("token: user and claim are for the tokens of another application, not for own")
+	case s.Key == "" && s.Redis != "":
+		return errors.New("token: redis is for the tokens of another application, which have a 'key'")
+	}
+	if s.Key != "" {
+		if _, err := foreign.ParsePattern(s.Key, "token", "sha256"); err != nil {
+			return fmt.Errorf("token: %w", err)
+		}
+	}
+	if s.Introspection != nil {
+		if err := s.Introspection.check(); err != nil {
+			return err
+		}
+	}
+	_, err := s.mapping(idPrefix)
+	return err
+}
+
+// mapping says what an identity is made of; nil where the tokens are our own.
+func (s Source) mapping(idPrefix string) (*identity.Mapping, error) {
+	switch {
+	case s.Own:
+		return nil, nil
+	case s.Introspection != nil:
+		return identity.NewMapping(cmp.Or(s.User, introspectedUser), s.Introspection.claims(s.Claims), idPrefix)
+	}
+	return identity.NewMapping(cmp.Or(s.User, defaultUser), s.Claims, idPrefix)
+}
+
+func (s Source) lookUp(a *Authenticator, host authenticators.Host, logger *zap.Logger) (lookUp, error) {
+	mapping, err := s.mapping(a.IDPrefix)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.Own:
+		return newOwn(host.Store(), a.IDPrefix, logger), nil
+	case s.Introspection != nil:
+		return s.Introspection.lookUp(mapping, logger)
+	}
+	return newForeign(s, mapping, host)
+}

@@ -1,0 +1,184 @@
+package token
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
+	"github.com/edgeauth/caddy-edgeauth/internal/memstore"
+	"github.com/edgeauth/caddy-edgeauth/records"
+)
+
+func TestSourcesAreAskedInTheirOrder(t *testing.T) {
+	t.Parallel()
+	s := newOAuthServer(t)
+	s.says(`{"active":false}`)
+	host := guesttest.NewHost()
+	put := func(key, value string) {
+		require.NoError(t, host.Others.Put(t.Context(), key, []byte(value), 0))
+	}
+	put("new:first-and-second-0001", `{"user":"new"}`)
+	put("old:first-and-second-0001", `old`)
+	put("old:second-only-0000000001", `{"owner":"old"}`)
+	put("new:damaged-0000000000001", `{"user":`)
+	put("old:damaged-0000000000001", `{"owner":"old"}`)
+	host.Others.PutFields("hash:in-a-hash-000000000001", map[string][]byte{"uid": []byte("7"), "mail": []byte("seven@example.com"), "hidden": []byte("x")})
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice"}))
+	ours, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice"}, 0)
+	require.NoError(t, err)
+
+	a := new(Authenticator)
+	require.NoError(t, guesttest.Load(t, host, a, `token {
+		key "new:{token}"
+		own
+		key "old:{token}" {
+			user owner
+		}
+		key "hash:{token}" {
+			user uid
+			claim email mail
+		}
+		introspect `+s.URL+` {
+			client_id a
+			client_secret b
+		}
+	}`))
+	for token, want := range map[string]string{
+		"first-and-second-0001":   "new",
+		"second-only-0000000001":  "old",
+		ours:                      "alice",
+		"in-a-hash-000000000001":  "7",
+		"damaged-0000000000001":   "", // what the first knows, no other may say anything about
+		"nobody-knows-0000000001": "",
+	} {
+		before := s.asked.Load()
+		who, err := guesttest.Ask(t, a, "Authorization: Token "+token)
+		if want == "" {
+			var rejected *authenticators.RejectedError
+			require.ErrorAs(t, err, &rejected, token)
+			assert.Equal(t, token == "nobody-knows-0000000001", s.asked.Load() > before, token)
+			continue
+		}
+		require.NoError(t, err, token)
+		assert.Equal(t, want, who.ID)
+		assert.Equal(t, "token", who.Method)
+		assert.Equal(t, before, s.asked.Load(), "those after it are not asked")
+		if want == "7" {
+			assert.Equal(t, "seven@example.com", who.Email)
+			assert.NotContains(t, who.Claims, "hidden")
+		}
+	}
+	down := errors.New("down")
+	host.Others.Fail = down
+	_, err = guesttest.Ask(t, a, "Authorization: Token "+ours)
+	require.ErrorIs(t, err, down, "the first may have known it")
+}
+
+func TestTokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := new(Authenticator)
+	require.NoError(t, guesttest.Load(t, host, a, "token"))
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice", Groups: []string{"staff"}}))
+	plain, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice"}, 0)
+	require.NoError(t, err)
+	none, _, err := records.NewToken(t.Context(), host.Records, records.Token{User: "alice", Groups: []string{}}, 0)
+	require.NoError(t, err)
+	ask := func(token string) ([]string, error) {
+		who, err := guesttest.Ask(t, a, "Authorization: Token "+token)
+		if err != nil {
+			return nil, err
+		}
+		return who.Groups, nil
+	}
+	groups, err := ask(plain)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"staff"}, groups)
+	groups, err = ask(none)
+	require.NoError(t, err)
+	assert.Empty(t, groups, "it was made to stand for no group")
+
+	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice", Groups: []string{"sales"}}))
+	groups, err = ask(plain)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"sales"}, groups, "those of today")
+
+	var rejected *authenticators.RejectedError
+	require.NoError(t, records.SetActive(t.Context(), host.Records, "alice", false))
+	_, err = ask(plain)
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, "User inactive or deleted.", rejected.Detail)
+	assert.Equal(t, authenticators.CodeUserInactive, rejected.Code)
+	require.NoError(t, records.SetActive(t.Context(), host.Records, "alice", true))
+	_, err = ask(plain)
+	require.NoError(t, err)
+	require.NoError(t, host.Records.Delete(t.Context(), "user:alice"))
+	_, err = ask(plain)
+	require.ErrorAs(t, err, &rejected)
+
+	require.NoError(t, host.Records.Put(t.Context(), "user:alice", []byte(`{"active":"no"}`), 0))
+	_, err = ask(plain)
+	require.Error(t, err)
+	require.NotErrorAs(t, err, new(*authenticators.RejectedError), "a record that can't be read says nothing")
+}
+
+func TestLastUseIsWrittenOnceAMinute(t *testing.T) {
+	t.Parallel()
+	s := memstore.New()
+	secret, made, err := records.NewToken(t.Context(), s, records.Token{User: "alice"}, 0)
+	require.NoError(t, err)
+	token, err := records.FindToken(t.Context(), s, secret)
+	require.NoError(t, err)
+	u := newUses(s, zap.NewNop())
+	shown := func() time.Time {
+		token, err := records.ShowToken(t.Context(), s, made.ID)
+		require.NoError(t, err)
+		return token.LastUsed
+	}
+	assert.Zero(t, shown())
+	for range 100 {
+		u.note(token)
+	}
+	require.Eventually(t, func() bool { return !shown().IsZero() }, 5*time.Second, time.Millisecond)
+	assert.WithinDuration(t, time.Now(), shown(), 5*time.Second)
+
+	// Another gateway has written it within the minute: this one leaves it at that.
+	first := shown()
+	other := newUses(s, zap.NewNop())
+	reads := s.Reads
+	other.note(token)
+	require.Eventually(t, func() bool {
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		return !other.writing
+	}, 5*time.Second, time.Millisecond)
+	assert.Equal(t, reads+1, s.Reads)
+	assert.Equal(t, first, shown())
+}
+
+func TestUsesThatCannotBeWrittenAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := memstore.New()
+	s.Fail = errors.New("down")
+	u := newUses(s, zap.NewNop())
+	for i := range 3 * maxNoted {
+		u.note(records.Token{ID: string(rune(i)), User: "alice"})
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	assert.LessOrEqual(t, len(u.noted), maxNoted)
+	assert.LessOrEqual(t, len(u.waiting), maxWaiting)
+}
+
+func TestTwoKindsOfOpaqueTokensDoNotShareAScheme(t *testing.T) {
+	t.Parallel()
+	a, b := new(Authenticator), new(Authenticator)
+	require.ErrorContains(t, a.ShareScheme("authorization token", authenticators.Sharing{a, b}), "put the lines of both into one")
+	require.NoError(t, a.ShareScheme("authorization bearer", authenticators.Sharing{a, takesJWTs{}}))
+}
