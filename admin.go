@@ -63,6 +63,8 @@ var adminRoutes = map[string]adminHandler{
 	"GET /edge_auth/sessions/{user}":             listSessions,
 	"POST /edge_auth/sessions":                   createSession,
 	"DELETE /edge_auth/sessions/{user}/{id}":     endSession,
+	"PUT /edge_auth/users/{id}/password":         setPassword,
+	"POST /edge_auth/import":                     importRecords,
 	"POST /edge_auth/jwt":                        createJWT,
 	"POST /edge_auth/jwt/revoke":                 revokeJWT,
 	"POST /edge_auth/users/{id}/logout":          logOutUser,
@@ -122,8 +124,10 @@ func (h adminHandler) answer(r *http.Request) (any, error) {
 const maxAdminBody = 64 << 10
 
 // decodeBody reads a JSON body strictly.
-func decodeBody(r *http.Request, to any) error {
-	decoder := json.NewDecoder(io.LimitReader(r.Body, maxAdminBody))
+func decodeBody(r *http.Request, to any) error { return decodeLong(r, to, maxAdminBody) }
+
+func decodeLong(r *http.Request, to any, longest int64) error {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, longest))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(to); err != nil {
 		return badRequest("body: %v", err)

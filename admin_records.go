@@ -71,8 +71,8 @@ func addUser(app *App, r *http.Request) (any, error) {
 	if err := records.CheckLoginName(body.ID); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	if n := len([]rune(body.Password)); n < minPassword || len(body.Password) > maxPassword {
-		return nil, badRequest("a password of %d characters; %d to %d would do", n, minPassword, maxPassword)
+	if err := checkPassword(body.Password); err != nil {
+		return nil, err
 	}
 	_, err := records.GetUser(r.Context(), app.store, body.ID)
 	if err == nil {
@@ -93,6 +93,39 @@ func addUser(app *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return showUser(user), nil
+}
+
+func checkPassword(password string) error {
+	if n := len([]rune(password)); n < minPassword || len(password) > maxPassword {
+		return badRequest("a password of %d characters; %d to %d would do", n, minPassword, maxPassword)
+	}
+	return nil
+}
+
+// setPassword gives a user another password, and ends the sessions that the old one
+// has opened.
+func setPassword(app *App, r *http.Request) (any, error) {
+	var body struct {
+		Password string `json:"password"`
+	}
+	if err := decodeBody(r, &body); err != nil {
+		return nil, err
+	}
+	if err := checkPassword(body.Password); err != nil {
+		return nil, err
+	}
+	user, err := records.GetUser(r.Context(), app.store, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	hash, err := passwords.Hash(body.Password)
+	if err != nil {
+		return nil, err
+	}
+	if err := records.SetPassword(r.Context(), app.store, user.ID, hash); err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": user.ID}, app.endLogins(r.Context(), user.ID)
 }
 
 func removeUser(app *App, r *http.Request) (any, error) {

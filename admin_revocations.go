@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -77,8 +78,13 @@ func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.
 // not be one of ours.
 func logOutUser(app *App, r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	if err := records.RevokeBefore(r.Context(), app.store, id, time.Now()); err != nil {
-		return nil, err
+	return map[string]string{"logged_out": id}, app.endLogins(r.Context(), id)
+}
+
+// endLogins ends all logins of a user so far.
+func (a *App) endLogins(ctx context.Context, id string) error {
+	if err := records.RevokeBefore(ctx, a.store, id, time.Now()); err != nil {
+		return err
 	}
-	return map[string]string{"logged_out": id}, records.EndAllSessions(r.Context(), app.store, id)
+	return records.EndAllSessions(ctx, a.store, id)
 }

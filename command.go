@@ -32,7 +32,7 @@ again: only its digest is kept.`,
 			flags.StringP("config", "c", "", "The config file that says where the admin API is")
 			flags.StringP("adapter", "a", "", "The config adapter for that file")
 			flags.Bool("json", false, "Print JSON, for scripts")
-			cmd.AddCommand(userCommand(), tokenCommand(), sessionCommand(), jwtCommand())
+			cmd.AddCommand(userCommand(), tokenCommand(), sessionCommand(), jwtCommand(), importCommand())
 		},
 	})
 }
@@ -64,6 +64,19 @@ func userCommand() *cobra.Command {
 	add.Flags().String("email", "", "The e-mail address")
 	add.Flags().String("pk", "", "The primary key that the user has in Django: user_id of JWTs")
 	return group("user", "Manages users", add,
+		&cobra.Command{
+			Use: "password <name>", Short: "Gives a user a new password, asked for or read from standard input", Args: cobra.ExactArgs(1),
+			Long: `Gives a user a new password, which is asked for, or read from standard input. All
+logins so far end, as with 'logout'.`,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				password, err := readPassword(cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				return call(cmd, http.MethodPut, "/users/"+url.PathEscape(args[0])+"/password", map[string]any{"password": password},
+					func(any) string { return "changed the password of " + args[0] })
+			},
+		},
 		&cobra.Command{
 			Use: "list", Short: "Lists the users", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -213,15 +226,15 @@ func askPassword(terminal int) (string, error) {
 
 // call asks the running Caddy and prints what it answers.
 func call(cmd *cobra.Command, method, path string, body any, show func(answer any) string) error {
-	cmd.SilenceUsage = true // from here on it is not the words that are wrong
-	flag := func(name string) string {
-		value, _ := cmd.Flags().GetString(name)
-		return value
+	var answer any
+	if err := ask(cmd, method, path, body, &answer); err != nil {
+		return err
 	}
-	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
-	if err != nil {
-		return fmt.Errorf("finding the admin API: %w", err)
-	}
+	return printAnswer(cmd, answer, show)
+}
+
+// ask asks the running Caddy.
+func ask(cmd *cobra.Command, method, path string, body, answer any) error {
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -230,18 +243,39 @@ func call(cmd *cobra.Command, method, path string, body any, show func(answer an
 		}
 		payload = bytes.NewReader(data)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, "/edge_auth"+path, make(http.Header), payload)
+	resp, err := send(cmd, method, path, payload)
 	if err != nil {
-		return fmt.Errorf("asking the running Caddy: %w", err)
+		return err
 	}
 	defer resp.Body.Close()
-	var answer any
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
 		return fmt.Errorf("reading Caddy's answer: %w", err)
 	}
+	return nil
+}
+
+// send sends a request to the running Caddy.
+func send(cmd *cobra.Command, method, path string, body io.Reader) (*http.Response, error) {
+	cmd.SilenceUsage = true // from here on it is not the words that are wrong
+	flag := func(name string) string {
+		value, _ := cmd.Flags().GetString(name)
+		return value
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin API: %w", err)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, "/edge_auth"+path, make(http.Header), body)
+	if err != nil {
+		return nil, fmt.Errorf("asking the running Caddy: %w", err)
+	}
+	return resp, nil
+}
+
+func printAnswer(cmd *cobra.Command, answer any, show func(answer any) string) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), show(answer))
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), show(answer))
 	return err
 }

@@ -265,13 +265,25 @@ func FuzzHash(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	for _, c := range djangoHashes {
+		f.Add(c.hash)
+	}
 	f.Fuzz(func(t *testing.T, hash string) {
 		if Check(hash) != nil {
 			return
 		}
 		require.NoError(t, Check(Dummy(hash)))
-		if a, err := parseArgon(hash); err != nil && hash[4:6] > "05" || err == nil && (a.memory > 1<<10 || a.time > 2) {
-			return // right, and slow
+		switch k, _ := parse(hash); h := k.(type) {
+		case argonHash:
+			if h.memory > 1<<10 || h.time > 2 {
+				return // right, and slow
+			}
+		case bcryptHash:
+			if h[4:6] > "05" {
+				return
+			}
+		default:
+			return
 		}
 		require.False(t, match(hash, "no password of anybody"))
 	})

@@ -32,7 +32,9 @@ func LogIn(ctx context.Context, s store.Store, verifier *passwords.Verifier, nam
 	}
 	known := hash != ""
 	if !known {
-		hash = unknownUser
+		if hash, err = unknownUser(ctx, s, name); err != nil {
+			return User{}, fmt.Errorf("looking user up: %w", err)
+		}
 	}
 	ok, err := verifier.Verify(ctx, name, given, hash)
 	switch {
@@ -48,9 +50,6 @@ func LogIn(ctx context.Context, s store.Store, verifier *passwords.Verifier, nam
 	upgrade(ctx, s, name, given, hash)
 	return user, nil
 }
-
-// unknownUser is checked where there is no user.
-var unknownUser = passwords.Dummy("")
 
 // login returns a user and their password's hash; empty if there is no such user.
 func login(ctx context.Context, s store.Store, name string) (User, string, error) {

@@ -110,7 +110,7 @@ func swap(ctx context.Context, s store.Store, key string, old []byte, value any,
 // shown is a key as logs show it: of digests, no more than lists do.
 func shown(key string) string {
 	kind, name, _ := strings.Cut(key, ":")
-	if kind += ":"; kind == tokenKey || kind == sessionKey || kind == loginKey || kind == useKey {
+	if kind += ":"; slices.Contains([]string{tokenKey, sessionKey, loginKey, useKey, importedTokenKey}, kind) {
 		name = name[:min(len(name), shortID)]
 	}
 	return kind + name

@@ -72,7 +72,7 @@ var layers = [][]string{
 	{"", "integration", "bench"},
 	{"issuer"},
 	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest", "internal/redistest"},
-	{"authenticators", "authenticators/foreign", "internal/memstore"},
+	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
 	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
 	{"store", "internal/words", "internal/freeport", "internal/layout"},
