@@ -65,6 +65,9 @@ var adminRoutes = map[string]adminHandler{
 	"DELETE /edge_auth/sessions/{user}/{id}":     endSession,
 	"PUT /edge_auth/users/{id}/password":         setPassword,
 	"POST /edge_auth/import":                     importRecords,
+	"GET /edge_auth/backup":                      backup,
+	"PUT /edge_auth/backup":                      restore,
+	"POST /edge_auth/migrate":                    migrate,
 	"POST /edge_auth/jwt":                        createJWT,
 	"POST /edge_auth/jwt/revoke":                 revokeJWT,
 	"POST /edge_auth/users/{id}/logout":          logOutUser,
@@ -85,7 +88,12 @@ func badRequest(format string, args ...any) error {
 	return &problem{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
+// longest is how long a request may take to arrive: Caddy's own 10 s are short for a
+// large backup.
+const longest = 10 * time.Minute
+
 func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(longest)) // at worst it stays short
 	answer, err := h.answer(r)
 	status := http.StatusOK
 	var mistake *problem
@@ -95,7 +103,7 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = mistake.status
 	case errors.Is(err, store.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, records.ErrAmbiguous), errors.Is(err, records.ErrReplaced):
+	case errors.Is(err, records.ErrAmbiguous), errors.Is(err, records.ErrReplaced), errors.Is(err, store.ErrHeld):
 		status = http.StatusConflict
 	default:
 		status = http.StatusServiceUnavailable
@@ -103,8 +111,12 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answer = map[string]string{"error": err.Error()}
 	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	if file, ok := answer.(store.Backup); ok && err == nil {
+		sendFile(w, file)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone; there is nobody to tell
 }
@@ -126,8 +138,8 @@ const maxAdminBody = 64 << 10
 // decodeBody reads a JSON body strictly.
 func decodeBody(r *http.Request, to any) error { return decodeLong(r, to, maxAdminBody) }
 
-func decodeLong(r *http.Request, to any, longest int64) error {
-	decoder := json.NewDecoder(io.LimitReader(r.Body, longest))
+func decodeLong(r *http.Request, to any, most int64) error {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, most))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(to); err != nil {
 		return badRequest("body: %v", err)

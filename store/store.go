@@ -9,6 +9,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 )
 
@@ -118,6 +119,47 @@ type Adviser interface {
 	// be asked.
 	Advise(ctx context.Context) ([]string, error)
 }
+
+// Archiver is a Handle that can be copied into a file, and put back from one, while
+// it is in use.
+type Archiver interface {
+	// Backup begins a copy of all records as they are at this moment: of how many
+	// bytes it will be, and what writes it. Close ends it.
+	Backup(ctx context.Context) (Backup, error)
+
+	// Restore puts what Backup wrote in the place of all records, or, where it can't
+	// be read, leaves them as they are. It returns where those are kept that it took
+	// the place of.
+	Restore(ctx context.Context, from io.Reader) (before string, err error)
+}
+
+// Backup is a copy that is about to be written.
+type Backup interface {
+	io.WriterTo
+	io.Closer
+
+	Size() int64
+}
+
+// Item is a record as it is moved to another store.
+type Item struct {
+	Record
+
+	Key   string
+	Lists []string
+}
+
+// Exporter is a Handle whose records can be moved to another store.
+type Exporter interface {
+	// Export calls take for each record that is live. The first error ends it.
+	Export(ctx context.Context, take func(Item) error) error
+
+	// Hold refuses all changes with ErrHeld for a time; zero ends that.
+	Hold(d time.Duration)
+}
+
+// ErrHeld says that a store takes no changes, since it is being moved.
+var ErrHeld = errors.New("the store is being moved to another place, and takes no changes meanwhile")
 
 // Cache says what is kept in the process of what was found out from a store.
 type Cache struct {

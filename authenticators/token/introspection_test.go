@@ -178,8 +178,8 @@ func TestServerThatCannotBeAskedIsUnavailable(t *testing.T) {
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		},
-		"plain text":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":true,"sub":"a"}`)) },
-		"hangs up":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"plain text": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":true,"sub":"a"}`)) },
+		"hangs up":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"never comes": func(_ http.ResponseWriter, r *http.Request) {
 			_ = r.ParseForm() // else the server does not notice that the client has gone
 			<-r.Context().Done()

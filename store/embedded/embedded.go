@@ -17,6 +17,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -34,6 +35,7 @@ type Store struct {
 	now     func() time.Time
 	changes *store.Changes
 	damage  atomic.Pointer[damageError] // what ended it before its time; nil: nothing
+	held    atomic.Int64                // until when it takes no changes, in Unix nanoseconds
 
 	mu     sync.Mutex // guards what follows
 	db     *bolt.DB
@@ -89,7 +91,12 @@ func (s *Store) view(ctx context.Context, run func(*bolt.Tx) error) error {
 }
 
 func (s *Store) change(ctx context.Context, keys []string, run func(*bolt.Tx) error) error {
-	err := s.transact(ctx, (*bolt.DB).Update, run)
+	err := s.transact(ctx, (*bolt.DB).Update, func(tx *bolt.Tx) error {
+		if s.now().UnixNano() < s.held.Load() {
+			return store.ErrHeld
+		}
+		return run(tx)
+	})
 	for _, key := range keys {
 		s.changes.Changed(key)
 	}
@@ -104,7 +111,13 @@ func (s *Store) transact(ctx context.Context, kind func(*bolt.DB, func(*bolt.Tx)
 	if err != nil {
 		return err
 	}
-	return s.guarded(func() error { return kind(db, run) })
+	err = s.guarded(func() error { return kind(db, run) })
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) { // another file has just taken its place
+		if db, err = s.open(); err == nil {
+			err = s.guarded(func() error { return kind(db, run) })
+		}
+	}
+	return err
 }
 
 // read returns a live entry; store.ErrNotFound if there is none.
@@ -339,6 +352,11 @@ func (s *Store) Destruct() error {
 	if s.db == nil {
 		return nil
 	}
+	return s.shut()
+}
+
+// shut closes the file; s.mu is held, and it is open.
+func (s *Store) shut() error {
 	db := s.db
 	s.db = nil
 	close(s.sweeps)
@@ -351,6 +369,8 @@ func (s *Store) Destruct() error {
 }
 
 var (
-	_ store.Handle = (*Store)(nil)
-	_ store.Teller = (*Store)(nil)
+	_ store.Handle   = (*Store)(nil)
+	_ store.Teller   = (*Store)(nil)
+	_ store.Archiver = (*Store)(nil)
+	_ store.Exporter = (*Store)(nil)
 )

@@ -27,6 +27,11 @@ func (s *Store) Open() error {
 func (s *Store) open() (*bolt.DB, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.opened()
+}
+
+// opened is open, where s.mu is held.
+func (s *Store) opened() (*bolt.DB, error) {
 	if damage := s.damage.Load(); damage != nil {
 		return nil, damage
 	}
