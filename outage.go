@@ -23,7 +23,8 @@ type outage struct {
 func (o *outage) note(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType), errors.Is(err, store.ErrChanged):
+	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType),
+		errors.Is(err, store.ErrChanged), errors.Is(err, store.ErrHeld):
 		if o.down.Load() && o.down.Swap(false) {
 			o.logger.Info(o.what + " answers again")
 		}

@@ -122,6 +122,7 @@ integration() {
 		/usr/lib/python3/dist-packages/redis python3-redis curl curl \
 		/usr/lib/python3/dist-packages/rest_framework_simplejwt python3-djangorestframework-simplejwt \
 		/usr/lib/python3/dist-packages/cryptography python3-cryptography \
+		/usr/lib/python3/dist-packages/argon2 python3-argon2 /usr/lib/python3/dist-packages/bcrypt python3-bcrypt \
 		/usr/lib/python3/dist-packages/flask python3-flask \
 		/usr/lib/python3/dist-packages/flask_session python3-flask-session \
 		/usr/lib/python3/dist-packages/flask_login python3-flask-login \

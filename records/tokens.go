@@ -232,7 +232,7 @@ func RotateToken(ctx context.Context, s store.Store, id, createdBy string, overl
 
 // endReplaced lets a token live for overlap at most.
 func endReplaced(ctx context.Context, s store.Store, key string, raw []byte, old Token, by string, overlap time.Duration) error {
-	end := time.Now().Add(max(overlap, time.Second)).UTC()
+	end := time.Now().Add(max(overlap, time.Second)).UTC().Truncate(time.Second).Add(time.Second)
 	if old.Expires.IsZero() || end.Before(old.Expires) {
 		old.Expires = end
 	}
