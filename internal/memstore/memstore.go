@@ -251,3 +251,14 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 var _ store.Store = (*Store)(nil)
+
+// Dump is all that there is, for comparing.
+func (s *Store) Dump() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]string, len(s.records))
+	for key, r := range s.records {
+		all[key] = string(r.value)
+	}
+	return all
+}
