@@ -72,7 +72,7 @@ place instead: it is the same file.`,
 			if err != nil {
 				return err
 			}
-			defer file.Close()
+			defer func() { _ = file.Close() }() // it was only read
 			resp, err := send(cmd, http.MethodPut, "/backup", file)
 			if err != nil {
 				return err

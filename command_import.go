@@ -3,7 +3,6 @@ package edgeauth
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -55,13 +54,13 @@ func readDjangoDump(cmd *cobra.Command, name string) (*djangodump.Dump, error) {
 		value, _ := cmd.Flags().GetString(flag)
 		return value
 	}
-	var from io.Reader = cmd.InOrStdin()
+	from := cmd.InOrStdin()
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }() // it was only read
 		from = file
 	}
 	cmd.SilenceUsage = true

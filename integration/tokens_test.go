@@ -359,7 +359,7 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 		{"user", "disable", " "},
 	} {
 		_, err := g.command("", append([]string{"edge-auth", "--address", g.admin}, args...)...)
-		assert.Error(t, err, args)
+		require.Error(t, err, args)
 	}
 	_, err = g.command(secret[:40]+"\n", "edge-auth", "--address", g.admin, "token", "show", "-")
 	require.ErrorContains(t, err, "was it cut, or mistyped?")

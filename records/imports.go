@@ -190,7 +190,7 @@ func (u ImportedUser) digests() (imported, error) {
 	u.Password = ""
 	u.Groups = slices.Clone(u.Groups)
 	slices.Sort(u.Groups)
-	record, err := json.Marshal(u)
+	record, err := json.Marshal(u) //nolint:gosec // without the password
 	return imported{Record: digest(string(record)), Password: digest(password)}, err
 }
 

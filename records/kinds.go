@@ -56,7 +56,7 @@ func unknownUser(ctx context.Context, s store.Store, name string) (string, error
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
-	kinds := append(known.Dummies, ours)
+	kinds := slices.Concat(known.Dummies, []string{ours})
 	mac := hmac.New(sha256.New, []byte(known.Salt))
 	mac.Write([]byte(name))
 	return kinds[binary.BigEndian.Uint64(mac.Sum(nil))%uint64(len(kinds))], nil

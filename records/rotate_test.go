@@ -91,7 +91,7 @@ func TestTokensAreListedByWhatTheyAre(t *testing.T) {
 	ids := func(filter TokenFilter) []string {
 		tokens, err := ListTokens(t.Context(), s, filter)
 		require.NoError(t, err)
-		var ids []string
+		ids := make([]string, 0, len(tokens))
 		for _, token := range tokens {
 			ids = append(ids, token.ID)
 			assert.Equal(t, token.ID == c.ID, !token.LastUsed.IsZero())

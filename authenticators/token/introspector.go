@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -280,14 +281,7 @@ func (i *introspector) checkTarget(answer map[string]any) error {
 }
 
 func anyOf(values, wanted []string) bool {
-	for _, value := range values {
-		for _, w := range wanted {
-			if value == w {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(values, func(value string) bool { return slices.Contains(wanted, value) })
 }
 
 // timeOf reads seconds since 1970; the zero time where there are none.

@@ -58,7 +58,7 @@ func (o *own) find(ctx context.Context, secret authenticators.Secret) (*identity
 		return nil, &invalidError{identity.ErrNoUser}
 	}
 	store.ReadUntil(ctx, time.Now().Add(records.UseEvery)) // then it is to be noted again
-	o.uses.note(token)
+	o.uses.note(token)                                     //nolint:contextcheck // it is written after the caller has gone
 	return who, nil
 }
 

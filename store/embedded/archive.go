@@ -15,39 +15,45 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// Backup begins a copy of the file as it is now: a file of the store again.
+// Backup copies the file as it is now into one beside it, and hands that out: who
+// fetches it slowly holds nobody up. It is a file of the store again.
 func (s *Store) Backup(ctx context.Context) (store.Backup, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	db, err := s.open()
+	path, err := newFile(filepath.Dir(s.path), func(to io.Writer) error {
+		return s.view(ctx, func(tx *bolt.Tx) error {
+			_, err := tx.WriteTo(to)
+			return err
+		})
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("backup: %w", err)
 	}
-	b := &backup{store: s}
-	err = s.guarded(func() (err error) {
-		b.tx, err = db.Begin(false)
-		return err
-	})
-	return b, err
+	file, err := os.Open(path)
+	// Nobody but who has it open needs it any more; where that can't be, Close does it.
+	_ = os.Remove(path)
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &backup{file, info.Size()}, nil
 }
 
-// backup is a transaction that reads.
+// backup is a copy of the store's file.
 type backup struct {
-	store *Store
-	tx    *bolt.Tx
+	file *os.File
+	size int64
 }
 
-func (b *backup) Size() int64 { return b.tx.Size() }
+func (b *backup) Size() int64 { return b.size }
 
-func (b *backup) Close() error { return b.tx.Rollback() }
+func (b *backup) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, b.file) }
 
-func (b *backup) WriteTo(w io.Writer) (n int64, err error) {
-	err = b.store.guarded(func() (err error) {
-		n, err = b.tx.WriteTo(w)
-		return err
-	})
-	return n, err
+func (b *backup) Close() error {
+	err := b.file.Close()
+	_ = os.Remove(b.file.Name()) // mostly it has no name any more
+	return err
 }
 
 // restored is added to the name of the file that Restore takes the place of.
@@ -62,11 +68,14 @@ func (s *Store) Restore(ctx context.Context, from io.Reader) (string, error) {
 	if err := s.Open(); err != nil {
 		return "", err
 	}
-	arrived, err := receive(filepath.Dir(s.path), from)
+	arrived, err := newFile(filepath.Dir(s.path), func(to io.Writer) error {
+		_, err := io.Copy(to, from)
+		return err
+	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("restore: %w", err)
 	}
-	defer os.Remove(arrived) // nothing, once it has been renamed
+	defer func() { _ = os.Remove(arrived) }() // nothing is there, once it has been renamed
 	if err := errors.Join(ctx.Err(), inspect(arrived)); err != nil {
 		return "", err
 	}
@@ -90,22 +99,20 @@ func (s *Store) Restore(ctx context.Context, from io.Reader) (string, error) {
 	return before, errors.Join(err, opening)
 }
 
-// receive writes what comes into a new file in a folder, and returns its path.
-func receive(folder string, from io.Reader) (path string, err error) {
-	file, err := os.CreateTemp(folder, "edge_auth-restore-*") // mode 0600
+// newFile makes a file in a folder, lets fill write it, and returns its path.
+func newFile(folder string, fill func(io.Writer) error) (path string, err error) {
+	file, err := os.CreateTemp(folder, "edge_auth-copy-*") // mode 0600
 	if err != nil {
-		return "", fmt.Errorf("restore: %w", err)
+		return "", err
 	}
-	defer func() {
-		err = errors.Join(err, file.Close())
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	if _, err := io.Copy(file, from); err != nil {
-		return "", fmt.Errorf("restore: %w", err)
+	err = fill(file)
+	if err == nil {
+		err = file.Sync()
 	}
-	return file.Name(), file.Sync()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
+	}
+	return file.Name(), nil
 }
 
 // ErrNoBackup says that a file is no backup, or a damaged one.
@@ -120,7 +127,7 @@ func inspect(path string) error {
 		if err != nil {
 			return err
 		}
-		defer db.Close()
+		defer func() { _ = db.Close() }() // it was only read
 		return db.View(func(tx *bolt.Tx) error {
 			for _, name := range [][]byte{recordsBucket, listsBucket, expiriesBucket} {
 				bucket := tx.Bucket(name)

@@ -107,17 +107,17 @@ func (s *Store) transact(ctx context.Context, kind func(*bolt.DB, func(*bolt.Tx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	db, err := s.open()
-	if err != nil {
-		return err
-	}
-	err = s.guarded(func() error { return kind(db, run) })
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) { // another file has just taken its place
-		if db, err = s.open(); err == nil {
-			err = s.guarded(func() error { return kind(db, run) })
+	for {
+		db, err := s.open()
+		if err != nil {
+			return err
 		}
+		err = s.guarded(func() error { return kind(db, run) })
+		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+			return err
+		}
+		// Another file has just taken its place.
 	}
-	return err
 }
 
 // read returns a live entry; store.ErrNotFound if there is none.
@@ -363,7 +363,7 @@ func (s *Store) shut() error {
 	<-s.swept
 	if s.damage.Load() != nil {
 		go func() { _ = db.Close() }() // it may wait for ever for a lock that was lost on the way
-		return nil
+		return nil                     //nolint:nilerr // the damage has been told
 	}
 	return db.Close()
 }
