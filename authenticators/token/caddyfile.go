@@ -5,16 +5,15 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
-	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 var (
 	options = []string{"claim", "cookie", "csrf", "header", "id_prefix", "introspect", "key", "own", "redis", "scheme", "user"}
 
-	keyOptions = []string{"claim", "redis", "user"}
+	keyOptions = []string{"claim", "id_prefix", "redis", "user"}
 
-	introspectOptions = []string{"audience", "claim", "client_auth", "client_id", "client_secret", "issuer", "max_age", "timeout", "user"}
+	introspectOptions = []string{"audience", "claim", "client_auth", "client_id", "client_secret", "id_prefix", "issuer", "max_age", "timeout", "user"}
 )
 
 // UnmarshalCaddyfile reads:
@@ -28,6 +27,7 @@ var (
 //			user <path>
 //			claim <name> <path>
 //			redis <url>
+//			id_prefix <text>
 //		}
 //		introspect <url> {
 //			client_id <id>
@@ -39,6 +39,7 @@ var (
 //			max_age <duration>|off
 //			user <claim>
 //			claim <name> <path>
+//			id_prefix <text>
 //		}
 //		user <path>
 //		claim <name> <path>
@@ -105,6 +106,8 @@ func (a *Authenticator) unmarshalKey(d *caddyfile.Dispenser) error {
 			err = authenticators.UnmarshalClaim(d, &s.Claims)
 		case "redis":
 			err = words.One(d, &s.Redis)
+		case "id_prefix":
+			err = words.One(d, &s.IDPrefix)
 		default:
 			err = words.Wrap(d, words.Unknown("option of key", d.Val(), keyOptions))
 		}
@@ -123,7 +126,7 @@ func (a *Authenticator) unmarshalIntrospect(d *caddyfile.Dispenser) error {
 		return err
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := i.unmarshalOption(d, &s.User, &s.Claims); err != nil {
+		if err := s.unmarshalIntrospection(d); err != nil {
 			return err
 		}
 	}
@@ -131,7 +134,8 @@ func (a *Authenticator) unmarshalIntrospect(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (i *Introspection) unmarshalOption(d *caddyfile.Dispenser, user *string, claims *[]identity.ClaimPath) error {
+func (s *Source) unmarshalIntrospection(d *caddyfile.Dispenser) error {
+	i := s.Introspection
 	switch d.Val() {
 	case "client_id":
 		return words.One(d, &i.ClientID)
@@ -148,9 +152,11 @@ func (i *Introspection) unmarshalOption(d *caddyfile.Dispenser, user *string, cl
 	case "max_age":
 		return i.unmarshalMaxAge(d)
 	case "user":
-		return words.One(d, user)
+		return words.One(d, &s.User)
 	case "claim":
-		return authenticators.UnmarshalClaim(d, claims)
+		return authenticators.UnmarshalClaim(d, &s.Claims)
+	case "id_prefix":
+		return words.One(d, &s.IDPrefix)
 	}
 	return words.Wrap(d, words.Unknown("option of introspect", d.Val(), introspectOptions))
 }

@@ -28,20 +28,23 @@ type Source struct {
 	// Introspection asks an OAuth server (RFC 7662).
 	Introspection *Introspection `json:"introspection,omitempty"`
 
-	// User, Claims and Redis take the place of the authenticator's.
-	User   string               `json:"user,omitempty"`
-	Claims []identity.ClaimPath `json:"claims,omitempty"`
-	Redis  string               `json:"redis,omitempty"`
+	// User, Claims, Redis and IDPrefix take the place of the authenticator's.
+	User     string               `json:"user,omitempty"`
+	Claims   []identity.ClaimPath `json:"claims,omitempty"`
+	Redis    string               `json:"redis,omitempty"`
+	IDPrefix string               `json:"id_prefix,omitempty"`
 }
 
 // sources are those of the config, with what the authenticator says for all.
 func (a *Authenticator) sources() []Source {
 	if len(a.Sources) == 0 {
-		return []Source{{Own: true}}
+		return []Source{{Own: true, IDPrefix: a.IDPrefix}}
 	}
 	all := slices.Clone(a.Sources)
 	for i := range all {
-		if s := &all[i]; !s.Own {
+		s := &all[i]
+		s.IDPrefix = cmp.Or(s.IDPrefix, a.IDPrefix)
+		if !s.Own {
 			s.User = cmp.Or(s.User, a.User)
 			if s.Claims == nil {
 				s.Claims = a.Claims
@@ -59,6 +62,20 @@ func (a *Authenticator) allOwn() bool {
 	return !slices.ContainsFunc(a.sources(), func(s Source) bool { return !s.Own })
 }
 
+// Warn tells of two kinds of ids in one space; see authenticators.Warner. A policy
+// tells of those of several authenticators.
+func (a *Authenticator) Warn(logger *zap.Logger) {
+	prefixes := make(map[string]bool) // of ids, and whether all of these are our own
+	for _, s := range a.sources() {
+		own, known := prefixes[s.IDPrefix]
+		if known && own != s.Own {
+			logger.Warn("a token authenticator mixes own user names with ids of another application, so two people may get one id: give one of its sources an id_prefix")
+			return
+		}
+		prefixes[s.IDPrefix] = s.Own
+	}
+}
+
 func (a *Authenticator) checkSources() error {
 	sources := a.sources()
 	has := func(what func(Source) bool) bool { return slices.ContainsFunc(sources, what) }
@@ -73,7 +90,7 @@ func (a *Authenticator) checkSources() error {
 		if s.Own {
 			owns++
 		}
-		if err := s.check(a.IDPrefix); err != nil {
+		if err := s.check(); err != nil {
 			return err
 		}
 	}
@@ -83,7 +100,7 @@ func (a *Authenticator) checkSources() error {
 	return nil
 }
 
-func (s Source) check(idPrefix string) error {
+func (s Source) check() error {
 	kinds := 0
 	for _, is := range []bool{s.Own, s.Key != "", s.Introspection != nil} {
 		if is {
@@ -108,29 +125,32 @@ func (s Source) check(idPrefix string) error {
 			return err
 		}
 	}
-	_, err := s.mapping(idPrefix)
+	if s.IDPrefix != "" && !identity.ValidID(s.IDPrefix+"a") {
+		return fmt.Errorf("token: id_prefix '%s': no control characters and no blank at the start, please", s.IDPrefix)
+	}
+	_, err := s.mapping()
 	return err
 }
 
 // mapping says what an identity is made of; nil where the tokens are our own.
-func (s Source) mapping(idPrefix string) (*identity.Mapping, error) {
+func (s Source) mapping() (*identity.Mapping, error) {
 	switch {
 	case s.Own:
 		return nil, nil
 	case s.Introspection != nil:
-		return identity.NewMapping(cmp.Or(s.User, introspectedUser), s.Introspection.claims(s.Claims), idPrefix)
+		return identity.NewMapping(cmp.Or(s.User, introspectedUser), s.Introspection.claims(s.Claims), s.IDPrefix)
 	}
-	return identity.NewMapping(cmp.Or(s.User, defaultUser), s.Claims, idPrefix)
+	return identity.NewMapping(cmp.Or(s.User, defaultUser), s.Claims, s.IDPrefix)
 }
 
-func (s Source) lookUp(a *Authenticator, host authenticators.Host, logger *zap.Logger) (lookUp, error) {
-	mapping, err := s.mapping(a.IDPrefix)
+func (s Source) lookUp(host authenticators.Host, logger *zap.Logger) (lookUp, error) {
+	mapping, err := s.mapping()
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case s.Own:
-		return newOwn(host.Store(), a.IDPrefix, logger), nil
+		return newOwn(host.Store(), s.IDPrefix, logger), nil
 	case s.Introspection != nil:
 		return s.Introspection.lookUp(mapping, logger)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
@@ -174,6 +175,23 @@ func TestUsesThatCannotBeWrittenAreForgotten(t *testing.T) {
 	defer u.mu.Unlock()
 	assert.LessOrEqual(t, len(u.noted), maxNoted)
 	assert.LessOrEqual(t, len(u.waiting), maxWaiting)
+}
+
+func TestSourcesWithIDsInOneSpaceAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	for config, warns := range map[string]bool{
+		"own":                                     false,
+		"key a:{token}\n key b:{token}":           false,
+		"own\n key a:{token}":                     true,
+		"own\n key a:{token}\n id_prefix x:":      true,
+		"own\n key a:{token} {\n id_prefix a:\n}": false,
+	} {
+		core, logs := observer.New(zap.WarnLevel)
+		a := new(Authenticator)
+		require.NoError(t, guesttest.Load(t, guesttest.NewHost(), a, "token {\n "+config+"\n}"))
+		a.Warn(zap.New(core))
+		assert.Equal(t, warns, logs.Len() == 1, config)
+	}
 }
 
 func TestTwoKindsOfOpaqueTokensDoNotShareAScheme(t *testing.T) {

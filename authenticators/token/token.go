@@ -104,7 +104,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, s := range a.sources() {
-		l, err := s.lookUp(a, authenticators.HostOf(ctx), ctx.Logger())
+		l, err := s.lookUp(authenticators.HostOf(ctx), ctx.Logger())
 		if err != nil {
 			return err
 		}
@@ -132,9 +132,6 @@ func (a *Authenticator) check() error {
 	}
 	if a.CSRF != nil && a.Cookie == "" {
 		return errors.New("token: csrf is for tokens in a cookie; name the 'cookie' too")
-	}
-	if a.IDPrefix != "" && !identity.ValidID(a.IDPrefix+"a") {
-		return fmt.Errorf("token: id_prefix '%s': no control characters and no blank at the start, please", a.IDPrefix)
 	}
 	return a.checkSources()
 }
@@ -260,4 +257,5 @@ var (
 	_ authenticators.Lasting       = (*Authenticator)(nil)
 	_ authenticators.CookieGuard   = (*Authenticator)(nil)
 	_ authenticators.Describer     = (*Authenticator)(nil)
+	_ authenticators.Warner        = (*Authenticator)(nil)
 )
