@@ -14,6 +14,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
 	"github.com/edgeauth/caddy-edgeauth/internal/memstore"
 	"github.com/edgeauth/caddy-edgeauth/records"
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 func TestSourcesAreAskedInTheirOrder(t *testing.T) {
@@ -101,6 +102,11 @@ func TestTokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
 	groups, err := ask(plain)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"staff"}, groups)
+	ctx, reads := store.Collecting(t.Context())
+	_, err = a.Verify(ctx, authenticators.Credential{Value: authenticators.Secret(plain)})
+	require.NoError(t, err)
+	_, end, _ := reads.Known()
+	assert.WithinDuration(t, time.Now().Add(records.UseEvery), end, 5*time.Second, "then its use is noted again")
 	groups, err = ask(none)
 	require.NoError(t, err)
 	assert.Empty(t, groups, "it was made to stand for no group")
