@@ -96,13 +96,10 @@ func migrate(app *App, r *http.Request) (any, error) {
 		moved, err := countRecords(r.Context(), exporter)
 		return map[string]any{"records": moved}, err
 	}
-	exporter.Hold(maxHold)
-	moved, err := move(r.Context(), exporter, to)
+	moved, err := moveHeld(r.Context(), exporter, to, hold)
 	if err != nil {
-		exporter.Hold(0)
 		return nil, err
 	}
-	exporter.Hold(hold)
 	return map[string]any{"records": moved, "held_until": time.Now().Add(hold).UTC().Truncate(time.Second)}, nil
 }
 
@@ -138,6 +135,18 @@ func countRecords(ctx context.Context, from store.Exporter) (map[string]int, err
 		return nil
 	})
 	return count, err
+}
+
+// moveHeld copies all records while the store takes no changes, and lets it take none
+// for a time after.
+func moveHeld(ctx context.Context, from store.Exporter, to store.Store, after time.Duration) (map[string]int, error) {
+	from.Hold(maxHold)
+	moved, err := move(ctx, from, to)
+	if err != nil {
+		after = 0
+	}
+	from.Hold(after)
+	return moved, err
 }
 
 // movedAtOnce is how many records are on their way at a time.

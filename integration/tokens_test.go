@@ -361,6 +361,11 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 		_, err := g.command("", append([]string{"edge-auth", "--address", g.admin}, args...)...)
 		require.Error(t, err, args)
 	}
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+g.admin+"/edge_auth/tokens", nil))
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	assert.Equal(t, http.StatusBadRequest, resp.StatusCode, "all tokens of all users are not revoked by a slip")
 	_, err = g.command(secret[:40]+"\n", "edge-auth", "--address", g.admin, "token", "show", "-")
 	require.ErrorContains(t, err, "was it cut, or mistyped?")
 	assert.NotContains(t, err.Error(), secret[:20])

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +77,31 @@ func TestOfManyRotationsAtOnceOneSucceeds(t *testing.T) {
 	tokens, err := ListTokens(t.Context(), s, TokenFilter{})
 	require.NoError(t, err)
 	assert.Len(t, tokens, 2, "those that came second have left none behind")
+}
+
+// changing is a store whose records have always changed since they were read.
+type changing struct{ *memstore.Store }
+
+func (changing) Swap(context.Context, string, []byte, []byte, time.Duration, ...string) error {
+	return store.ErrChanged
+}
+
+func TestRotationThatComesSecondLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	s := changing{memstore.New()}
+	_, made, err := NewToken(t.Context(), s, Token{User: "alice"}, 0)
+	require.NoError(t, err)
+	_, _, err = RotateToken(t.Context(), s, made.ID, "", time.Hour, 0)
+	require.ErrorIs(t, err, ErrReplaced)
+	tokens, err := ListTokens(t.Context(), s, TokenFilter{})
+	require.NoError(t, err)
+	require.Len(t, tokens, 1)
+
+	ended := storedToken{Token: Token{User: "alice", Expires: time.Now().Add(-time.Second)}}
+	require.NoError(t, put(t.Context(), s, tokenKey+digest("x"), ended, 0, tokensList))
+	tokens, err = ListTokens(t.Context(), s, TokenFilter{})
+	require.NoError(t, err)
+	assert.Len(t, tokens, 1, "one that has ended is not shown, though its record is there")
 }
 
 func TestTokensAreListedByWhatTheyAre(t *testing.T) {

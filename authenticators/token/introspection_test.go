@@ -108,38 +108,39 @@ func TestOnlyAnActiveTokenOfOursIsAccepted(t *testing.T) {
 	t.Parallel()
 	const rejected, unavailable, accepted = "rejected", "unavailable", "accepted"
 	for name, c := range map[string]struct{ body, options, want string }{
-		"active":                 {`{"active":true,"sub":"a"}`, "", accepted},
-		"inactive":               {`{"active":false}`, "", rejected},
-		"inactive, with a sub":   {`{"active":false,"sub":"a"}`, "", rejected},
-		"active missing":         {`{"sub":"a"}`, "", unavailable},
-		"active a text":          {`{"active":"true","sub":"a"}`, "", unavailable},
-		"active a number":        {`{"active":1,"sub":"a"}`, "", unavailable},
-		"active twice":           {`{"active":false,"active":true,"sub":"a"}`, "", unavailable},
-		"Active":                 {`{"Active":true,"sub":"a"}`, "", unavailable},
-		"an error":               {`{"error":"invalid_request"}`, "", unavailable},
-		"no JSON":                {`active`, "", unavailable},
-		"a list":                 {`[{"active":true,"sub":"a"}]`, "", unavailable},
-		"empty":                  {``, "", unavailable},
-		"huge":                   {`{"active":true,"sub":"a","x":"` + strings.Repeat("x", 70<<10) + `"}`, "", unavailable},
-		"no sub":                 {`{"active":true,"username":"a"}`, "", rejected},
-		"sub a list":             {`{"active":true,"sub":["a"]}`, "", rejected},
-		"sub empty":              {`{"active":true,"sub":""}`, "", rejected},
-		"sub with a line end":    {`{"active":true,"sub":"a\nb"}`, "", rejected},
-		"expired":                {`{"active":true,"sub":"a","exp":1419356238}`, "", rejected},
-		"exp a text":             {`{"active":true,"sub":"a","exp":"9999999999"}`, "", rejected},
-		"exp in milliseconds":    {`{"active":true,"sub":"a","exp":9999999999000}`, "", rejected},
-		"not yet":                {`{"active":true,"sub":"a","nbf":9999999999}`, "", rejected},
-		"refresh token":          {`{"active":true,"sub":"a","token_use":"refresh_token"}`, "", rejected},
-		"Keycloak's refresh":     {`{"active":true,"sub":"a","typ":"Refresh"}`, "", rejected},
-		"Keycloak's access":      {`{"active":true,"sub":"a","typ":"Bearer"}`, "", accepted},
-		"ID token":               {`{"active":true,"sub":"a","token_type":"id_token"}`, "", rejected},
-		"bound to a key":         {`{"active":true,"sub":"a","cnf":{"jkt":"x"}}`, "", rejected},
-		"DPoP":                   {`{"active":true,"sub":"a","token_type":"DPoP"}`, "", rejected},
-		"another audience":       {`{"active":true,"sub":"a","aud":["other"]}`, "audience api", rejected},
-		"no audience":            {`{"active":true,"sub":"a"}`, "audience api", rejected},
-		"one of the audiences":   {`{"active":true,"sub":"a","aud":["other","api"]}`, "audience api web", accepted},
-		"another issuer":         {`{"active":true,"sub":"a","iss":"https://b.example.com"}`, "issuer https://a.example.com", rejected},
-		"e-mail is not verified": {`{"active":true,"sub":"a","email":"b@example.com","email_verified":false}`, "", accepted},
+		"active":                  {`{"active":true,"sub":"a"}`, "", accepted},
+		"inactive":                {`{"active":false}`, "", rejected},
+		"inactive, with a sub":    {`{"active":false,"sub":"a"}`, "", rejected},
+		"active missing":          {`{"sub":"a"}`, "", unavailable},
+		"active a text":           {`{"active":"true","sub":"a"}`, "", unavailable},
+		"active a number":         {`{"active":1,"sub":"a"}`, "", unavailable},
+		"active twice":            {`{"active":false,"active":true,"sub":"a"}`, "", unavailable},
+		"Active":                  {`{"Active":true,"sub":"a"}`, "", unavailable},
+		"an error":                {`{"error":"invalid_request"}`, "", unavailable},
+		"no JSON":                 {`active`, "", unavailable},
+		"a list":                  {`[{"active":true,"sub":"a"}]`, "", unavailable},
+		"empty":                   {``, "", unavailable},
+		"huge":                    {`{"active":true,"sub":"a","x":"` + strings.Repeat("x", 70<<10) + `"}`, "", unavailable},
+		"huge, though only blank": {`{"active":true,"sub":"a"}` + strings.Repeat(" ", 70<<10), "", unavailable},
+		"no sub":                  {`{"active":true,"username":"a"}`, "", rejected},
+		"sub a list":              {`{"active":true,"sub":["a"]}`, "", rejected},
+		"sub empty":               {`{"active":true,"sub":""}`, "", rejected},
+		"sub with a line end":     {`{"active":true,"sub":"a\nb"}`, "", rejected},
+		"expired":                 {`{"active":true,"sub":"a","exp":1419356238}`, "", rejected},
+		"exp a text":              {`{"active":true,"sub":"a","exp":"9999999999"}`, "", rejected},
+		"exp in milliseconds":     {`{"active":true,"sub":"a","exp":9999999999000}`, "", rejected},
+		"not yet":                 {`{"active":true,"sub":"a","nbf":9999999999}`, "", rejected},
+		"refresh token":           {`{"active":true,"sub":"a","token_use":"refresh_token"}`, "", rejected},
+		"Keycloak's refresh":      {`{"active":true,"sub":"a","typ":"Refresh"}`, "", rejected},
+		"Keycloak's access":       {`{"active":true,"sub":"a","typ":"Bearer"}`, "", accepted},
+		"ID token":                {`{"active":true,"sub":"a","token_type":"id_token"}`, "", rejected},
+		"bound to a key":          {`{"active":true,"sub":"a","cnf":{"jkt":"x"}}`, "", rejected},
+		"DPoP":                    {`{"active":true,"sub":"a","token_type":"DPoP"}`, "", rejected},
+		"another audience":        {`{"active":true,"sub":"a","aud":["other"]}`, "audience api", rejected},
+		"no audience":             {`{"active":true,"sub":"a"}`, "audience api", rejected},
+		"one of the audiences":    {`{"active":true,"sub":"a","aud":["other","api"]}`, "audience api web", accepted},
+		"another issuer":          {`{"active":true,"sub":"a","iss":"https://b.example.com"}`, "issuer https://a.example.com", rejected},
+		"e-mail is not verified":  {`{"active":true,"sub":"a","email":"b@example.com","email_verified":false}`, "", accepted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,11 +237,15 @@ func TestOneQuestionAtATimeForEachToken(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return s.asked.Load() == 1 }, 5*time.Second, time.Millisecond)
 	var all sync.WaitGroup
+	var mu sync.Mutex
+	given := make(map[*identity.Identity]bool)
 	for range 50 {
 		all.Go(func() {
 			who, err := a.Verify(t.Context(), credential)
 			if assert.NoError(t, err) {
-				who.ID = "changed by a caller"
+				mu.Lock()
+				defer mu.Unlock()
+				given[who] = true
 			}
 		})
 	}
@@ -249,6 +254,7 @@ func TestOneQuestionAtATimeForEachToken(t *testing.T) {
 	close(hold)
 	all.Wait()
 	assert.LessOrEqual(t, s.asked.Load(), int64(2), "those who came late may have asked again")
+	assert.Len(t, given, 50, "each has one that no other may change")
 	who, err := a.Verify(t.Context(), credential)
 	require.NoError(t, err)
 	assert.Equal(t, "a", who.ID)
