@@ -19,15 +19,17 @@ type own struct {
 	store    store.Store
 	idPrefix string
 	uses     *uses
+	users    *owners
 }
 
 func newOwn(s store.Store, idPrefix string, logger *zap.Logger) *own {
-	return &own{s, idPrefix, newUses(s, logger)}
+	return &own{s, idPrefix, newUses(s, logger), new(owners)}
 }
 
 // find asks for the token, and then for its user, as Django REST framework does: who
 // has been disabled or removed is out, and groups are those of today.
 func (o *own) find(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
+	look := o.users.lookUp(ctx, o.store, secret.Sum())
 	token, err := records.FindToken(ctx, o.store, secret.Reveal())
 	switch {
 	case errors.Is(err, records.ErrMalformed), errors.Is(err, store.ErrNotFound):
@@ -35,7 +37,7 @@ func (o *own) find(ctx context.Context, secret authenticators.Secret) (*identity
 	case err != nil:
 		return nil, fmt.Errorf("looking token up: %w", err)
 	}
-	user, err := records.GetUser(ctx, o.store, token.User)
+	user, err := look.user(ctx, token.User)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, inactive(errors.New("the token's user has no record"))

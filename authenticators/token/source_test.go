@@ -135,6 +135,67 @@ func TestTokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
 	require.NotErrorAs(t, err, new(*authenticators.RejectedError), "a record that can't be read says nothing")
 }
 
+// Whose a token was the last time is a guess, and its record decides.
+func TestTokenThatIsAnothersByNow(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := new(Authenticator)
+	require.NoError(t, guesttest.Load(t, host, a, "token"))
+	const text = "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"
+	digest, err := records.TokenDigest(text)
+	require.NoError(t, err)
+	give := func(user string, active bool) {
+		t.Helper()
+		require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: user, Active: &active}))
+		_ = records.RevokeToken(t.Context(), host.Records, digest)
+		_, why, err := records.Importing{Overwrite: true}.Token(t.Context(), host.Records, records.ImportedToken{Digest: digest, User: user})
+		require.NoError(t, err)
+		require.Empty(t, why)
+	}
+	ask := func() (string, error) {
+		who, err := guesttest.Ask(t, a, "Authorization: Token "+text)
+		if err != nil {
+			return "", err
+		}
+		return who.ID, nil
+	}
+	give("alice", true)
+	for range 3 {
+		id, err := ask()
+		require.NoError(t, err)
+		assert.Equal(t, "alice", id)
+	}
+	give("bob", true)
+	for range 2 {
+		id, err := ask()
+		require.NoError(t, err)
+		assert.Equal(t, "bob", id)
+	}
+	give("carol", false)
+	for range 2 {
+		_, err = ask()
+		require.ErrorAs(t, err, new(*authenticators.RejectedError), "that bob may come in says nothing of carol")
+	}
+	give("bob", true)
+	require.NoError(t, records.SetActive(t.Context(), host.Records, "bob", false))
+	for range 2 {
+		_, err = ask()
+		require.ErrorAs(t, err, new(*authenticators.RejectedError))
+	}
+}
+
+func TestOwnersAreBounded(t *testing.T) {
+	t.Parallel()
+	o, s := new(owners), memstore.New()
+	for n := range 2*maxOwners + 10 {
+		var token [32]byte
+		token[0], token[1], token[2] = byte(n), byte(n>>8), byte(n>>16)
+		_, err := o.lookUp(t.Context(), s, token).user(t.Context(), "alice")
+		require.ErrorIs(t, err, store.ErrNotFound)
+	}
+	assert.LessOrEqual(t, len(o.known), maxOwners)
+}
+
 func TestLastUseIsWrittenOnceAMinute(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
