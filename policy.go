@@ -269,7 +269,7 @@ func (p *Policy) ask(m *member, r *http.Request, s *state) (f finding) {
 	f.scope = &m.scope
 	f.credential, f.err = m.Find(r)
 	if f.err == nil {
-		f.who, f.err = p.verify(r.Context(), m, f.credential, s)
+		f.who, f.cached, f.err = p.verify(r.Context(), m, f.credential, s)
 	}
 	if errors.Is(f.err, authenticators.ErrAmbiguous) {
 		p.logger.Info("credential ignored", zap.String("policy", p.name), zap.String("authenticator", m.name), zap.Error(f.err))

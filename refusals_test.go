@@ -49,7 +49,7 @@ func TestRefusalIsKeptUntilTheRecordAppears(t *testing.T) {
 		s, guest := refusing(t, refusal)
 		s.ask("X-Key: one")
 		first := s.Policy.members[0]
-		_, again := s.Policy.verify(t.Context(), &first, authenticators.Credential{Value: "one"}, new(state))
+		_, _, again := s.Policy.verify(t.Context(), &first, authenticators.Credential{Value: "one"}, new(state))
 		assert.Equal(t, refusal, again, name)
 		s.ask("X-Key: one")
 		assert.False(t, s.passed, name)
@@ -57,7 +57,7 @@ func TestRefusalIsKeptUntilTheRecordAppears(t *testing.T) {
 		s.ask("X-Key: two")
 		assert.Equal(t, 2, guest.verified, "another credential")
 
-		_, _ = s.Policy.verify(t.Context(), &first, authenticators.Credential{Value: "one", In: authenticators.InCookie}, new(state))
+		_, _, _ = s.Policy.verify(t.Context(), &first, authenticators.Credential{Value: "one", In: authenticators.InCookie}, new(state))
 		assert.Equal(t, 3, guest.verified, "a cookie is judged otherwise than a header")
 
 		require.NoError(t, s.app.store.Put(t.Context(), "one", []byte("x"), 0))
@@ -95,7 +95,7 @@ func TestFloodOfRefusalsIsBoundedAndPushesNobodyOut(t *testing.T) {
 	s.app.cache.Put(key, cache.Entry{Value: "x"}, nil, store.Now()+time.Minute, time.Time{})
 	member := s.Policy.members[0]
 	for n := range 20_000 {
-		_, err := s.Policy.verify(t.Context(), &member, authenticators.Credential{Value: authenticators.Secret(rune(n)) + "unknown"}, new(state))
+		_, _, err := s.Policy.verify(t.Context(), &member, authenticators.Credential{Value: authenticators.Secret(rune(n)) + "unknown"}, new(state))
 		require.ErrorIs(t, err, authenticators.ErrNoCredential)
 	}
 	assert.Equal(t, 20_000, guest.verified)

@@ -29,29 +29,30 @@ func (s scope) of(secret authenticators.Secret) cache.Key {
 }
 
 // verify says whose credential it is, and that they are still welcome. What was
-// found out earlier is taken while all that it rests on is as it was.
-func (p *Policy) verify(ctx context.Context, m *member, c authenticators.Credential, s *state) (*identity.Identity, error) {
+// found out earlier is taken while all that it rests on is as it was; cached says so.
+func (p *Policy) verify(ctx context.Context, m *member, c authenticators.Credential, s *state) (who *identity.Identity, cached bool, err error) {
 	lasting, ok := m.Authenticator.(authenticators.Lasting)
 	if !ok {
-		return p.verifyAnew(ctx, m, c)
+		who, err = p.verifyAnew(ctx, m, c)
+		return who, false, err
 	}
 	key, now := m.scope.of(c.Value), time.Now()
 	if entry, ok := p.app.cache.Get(key, now); ok && lasting.Holds(entry.Basis) {
 		who := s.identity()
-		return who, identity.Unpack(entry.Value, who)
+		return who, true, identity.Unpack(entry.Value, who)
 	}
 	if entry, ok := p.app.refusals.Get(refusalKey(key, c.In), now); ok {
-		return nil, unpackRefusal(entry.Value)
+		return nil, true, unpackRefusal(entry.Value)
 	}
 	began := store.Now() // what is read from now on is as old as this
 	ctx, reads := store.Collecting(ctx)
-	who, err := p.verifyAnew(ctx, m, c)
+	who, err = p.verifyAnew(ctx, m, c)
 	if err == nil {
 		p.remember(key, who, reads, began+p.app.maxAge)
 	} else {
 		p.rememberRefusal(refusalKey(key, c.In), err, reads, began+min(p.app.maxAge, maxRefusalAge))
 	}
-	return who, err
+	return who, false, err
 }
 
 func (p *Policy) verifyAnew(ctx context.Context, m *member, c authenticators.Credential) (*identity.Identity, error) {

@@ -41,10 +41,12 @@ func (a *refusal) Error() string { return a.Detail }
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	answer := h.Policy.answerTo(r, err)
 	failure := caddyhttp.Error(answer.status, answer)
+	id := authenticators.RequestID(r)
 	if c := h.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
-		c.Write(zap.String("policy", h.Policy.name), zap.Int("status", answer.status), zap.String("code", answer.Code),
-			zap.String("err_id", failure.ID), zap.Error(err))
+		c.Write(zap.String("request_id", id), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
+			zap.String("code", answer.Code), zap.String("err_id", failure.ID), zap.Error(err))
 	}
+	w.Header().Set(authenticators.RequestIDHeader, id)
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {
 		if !h.Policy.KeepCredentials { // whoever draws the error page needs none

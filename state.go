@@ -59,6 +59,9 @@ type finding struct {
 	credential authenticators.Credential
 	who        *identity.Identity
 	err        error
+
+	// cached says that it was known already, and nothing was looked up or verified.
+	cached bool
 }
 
 // String keeps {http.vars.edge_auth} from showing anything.

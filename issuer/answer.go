@@ -74,7 +74,9 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 			body: coded("Service temporarily unavailable, try again later.", "service_unavailable"),
 		}
 	}
-	i.logger.Debug("refused", zap.Int("status", refused.status), zap.Error(refused))
+	id := authenticators.RequestID(r)
+	w.Header().Set(authenticators.RequestIDHeader, id)
+	i.logger.Debug("refused", zap.String("request_id", id), zap.Int("status", refused.status), zap.Error(refused))
 	if refused.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="api"`)
 	}
