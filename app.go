@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,7 +50,8 @@ type App struct {
 	// token that are printed to the log once. For trying things out only.
 	DemoUser *DemoUser `json:"demo_user,omitempty"`
 
-	builtIn  *Policy // "default", where the config gives none
+	builtIn  *Policy   // "default", where the config gives none
+	declared *resolver // the policies as the config has them, for those that use them
 	store    *watchedStore
 	storeKey string // all that defines the store
 	cache    *cache.Cache
@@ -108,10 +110,21 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionKeys(); err != nil {
 		return err
 	}
+	return a.provisionPolicies(ctx)
+}
+
+func (a *App) provisionPolicies(ctx caddy.Context) error {
+	a.declared = newResolver(maps.Clone(a.Policies))
 	for _, name := range a.policyNames() {
-		if err := a.Policies[name].provision(ctx, a, name); err != nil {
+		whole, err := a.declared.policy(name)
+		if err != nil {
+			return err
+		}
+		p := whole.clone()
+		if err := p.provision(ctx, a, name); err != nil {
 			return fmt.Errorf("policy '%s': %w", name, err)
 		}
+		a.Policies[name] = p
 	}
 	return nil
 }

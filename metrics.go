@@ -19,6 +19,14 @@ var requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Help:      "Checked requests by policy, the authenticator that decided, and outcome.",
 }, []string{"policy", "authenticator", "outcome"})
 
+// reportedRefusals counts those whom a policy with report_only would have refused.
+var reportedRefusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Namespace: "caddy",
+	Subsystem: "edge_auth",
+	Name:      "report_only_refusals_total",
+	Help:      "Requests that passed only because of report_only, by policy, the authenticator that decided, and outcome.",
+}, []string{"policy", "authenticator", "outcome"})
+
 // The outcomes as they are counted. The last is a credential that was accepted
 // and may not do this.
 const (
@@ -37,7 +45,7 @@ type metrics struct {
 type outcomeCounters map[string]prometheus.Counter
 
 func newMetrics(ctx caddy.Context) (*metrics, error) {
-	for _, collector := range []prometheus.Collector{requests, keySets{}} {
+	for _, collector := range []prometheus.Collector{requests, reportedRefusals, keySets{}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := ctx.GetMetricsRegistry().Register(collector); err != nil && !errors.As(err, &already) {
 			return nil, err
@@ -62,10 +70,7 @@ func (m *metrics) prepare(p *Policy) {
 }
 
 func (m *metrics) observe(p *Policy, res *result, err error) {
-	name, outcome := "", outcomeOf(res, err)
-	if res.by != nil && outcome != outcomeAbsent {
-		name = res.by.name
-	}
+	name, outcome := res.name(), outcomeOf(res, err)
 	if counter := m.counters[p][name][outcome]; counter != nil {
 		counter.Inc()
 	}

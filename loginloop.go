@@ -1,0 +1,131 @@
+package edgeauth
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// A browser that comes back from the login page without a credential is sent there
+// again, and may so go round in circles, which people meet as an error of the browser
+// that says nothing of the cause. So redirects of one address are counted in a cookie
+// of the browser, and the circle is ended with the cause.
+const (
+	loopCookie = "edge_auth_redirects"
+	maxLoops   = 5                // redirects of one address,
+	loopWindow = 10 * time.Second // each within that time of the one before
+)
+
+// codeLoginLoop says that to log in leads back to where one has to.
+const codeLoginLoop = "login_loop"
+
+// redirect sends a browser to the login page, or tells it why that leads nowhere.
+func (p *Policy) redirect(r *http.Request) *refusal {
+	asked := originalURL(r)
+	if p.guardsLoginPage(r, asked) {
+		return p.loop("The login page is guarded by the very policy that sends everybody there to log in, so nobody can: " +
+			"let the login page pass, by a matcher such as 'not path', or by a 'handle' of its own.")
+	}
+	count := 1 + countOf(r, asked)
+	if count > maxLoops {
+		a := p.loop(fmt.Sprintf("This page has sent you to log in %d times, and each time you came back without a credential that it reads. %s",
+			maxLoops, p.whyNoCookie(r)))
+		a.cookie = &http.Cookie{Name: loopCookie, Path: "/", MaxAge: -1}
+		return a
+	}
+	return &refusal{
+		status: http.StatusFound, location: loginLocation(p.LoginURL, asked),
+		Code: "login_required", Detail: "Log in first.",
+		cookie: &http.Cookie{
+			Name: loopCookie, Value: addressHash(asked) + "." + strconv.Itoa(count), Path: "/", MaxAge: int(loopWindow.Seconds()),
+			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+		},
+	}
+}
+
+// loop is the answer that ends a circle. The log tells of it once for each policy.
+func (p *Policy) loop(why string) *refusal {
+	p.loopTold.Do(func() {
+		p.logger.Warn("logging in leads round in circles", zap.String("policy", p.name), zap.String("login_url", p.LoginURL), zap.String("why", why))
+	})
+	return &refusal{status: http.StatusUnauthorized, challenges: p.challenges(""), Code: codeLoginLoop, Detail: why}
+}
+
+// guardsLoginPage reports whether a request is for the login page itself.
+func (p *Policy) guardsLoginPage(r *http.Request, asked *url.URL) bool {
+	login, err := url.Parse(p.LoginURL)
+	if err != nil || login.Host != "" && !strings.EqualFold(login.Host, r.Host) {
+		return false
+	}
+	return strings.TrimSuffix(login.Path, "/") == strings.TrimSuffix(asked.Path, "/")
+}
+
+// whyNoCookie is the likely cause of a login that leaves no trace.
+func (p *Policy) whyNoCookie(r *http.Request) string {
+	if r.TLS == nil && !isLoopbackHost(r.Host) {
+		return "This site is served over plain HTTP, and browsers keep no secure cookie from such a site: use HTTPS."
+	}
+	return "The login page may be on a site whose cookies this one does not get, or make sessions that this policy does not read."
+}
+
+// isLoopbackHost reports whether browsers trust a host without TLS (Secure Contexts,
+// section 3.1).
+func isLoopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+// countOf is how often a browser has just been sent to log in from an address.
+func countOf(r *http.Request, asked *url.URL) int {
+	cookie, err := r.Cookie(loopCookie)
+	if err != nil {
+		return 0
+	}
+	hash, text, _ := strings.Cut(cookie.Value, ".")
+	count, err := strconv.Atoi(text)
+	if err != nil || hash != addressHash(asked) || count < 0 {
+		return 0
+	}
+	return min(count, maxLoops)
+}
+
+// addressHash tells addresses apart. It protects nothing.
+func addressHash(u *url.URL) string {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(u.RequestURI())) // never fails
+	return strconv.FormatUint(hash.Sum64(), 36)
+}
+
+// originalURL is the address that a request came with, before rewrites.
+func originalURL(r *http.Request) *url.URL {
+	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return o.URL
+	}
+	return r.URL
+}
+
+// loginLocation adds the address that was asked for. It is the path and query
+// only, so that it leads nowhere but to this site.
+func loginLocation(login string, asked *url.URL) string {
+	u, err := url.Parse(login)
+	if err != nil {
+		return login
+	}
+	query := u.Query()
+	query.Set("next", asked.RequestURI())
+	u.RawQuery = query.Encode()
+	return u.String()
+}
