@@ -68,6 +68,7 @@ var adminRoutes = map[string]adminHandler{
 	"GET /edge_auth/backup":                      backup,
 	"PUT /edge_auth/backup":                      restore,
 	"POST /edge_auth/migrate":                    migrate,
+	"POST /edge_auth/explain":                    explainRequest,
 	"POST /edge_auth/jwt":                        createJWT,
 	"POST /edge_auth/jwt/revoke":                 revokeJWT,
 	"POST /edge_auth/users/{id}/logout":          logOutUser,

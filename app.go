@@ -50,17 +50,18 @@ type App struct {
 	// token that are printed to the log once. For trying things out only.
 	DemoUser *DemoUser `json:"demo_user,omitempty"`
 
-	builtIn  *Policy   // "default", where the config gives none
-	declared *resolver // the policies as the config has them, for those that use them
-	store    *watchedStore
-	storeKey string // all that defines the store
-	cache    *cache.Cache
-	refusals *cache.Cache
-	maxAge   time.Duration // of what is in cache
-	ring     *ownKeys
-	storage  certmagic.Storage
-	metrics  *metrics
-	logger   *zap.Logger
+	builtIn   *Policy   // "default", where the config gives none
+	declared  *resolver // the policies as the config has them, for those that use them
+	store     *watchedStore
+	storeKey  string // all that defines the store
+	cache     *cache.Cache
+	refusals  *cache.Cache
+	maxAge    time.Duration // of what is in cache
+	ring      *ownKeys
+	explained *explanations // the last refusals
+	storage   certmagic.Storage
+	metrics   *metrics
+	logger    *zap.Logger
 
 	// Written while the config is loaded, read by requests of this config. The
 	// names may still grow while another server already serves.
@@ -102,6 +103,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 	var err error
 	if a.metrics, err = newMetrics(ctx); err != nil {
+		return err
+	}
+	if a.explained, err = pooled(a, "explanations", func() (*explanations, error) { return new(explanations), nil }); err != nil {
 		return err
 	}
 	if err := a.provisionStore(ctx); err != nil {
@@ -225,6 +229,7 @@ func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, 
 func (a *App) Start() error {
 	for server := range a.servers {
 		warnOfLeaks(server, a.logger)
+		warnOfLoginLoops(server, a.logger)
 	}
 	if opener, ok := a.store.Handle.(interface{ Open() error }); ok {
 		// A file that can't be opened is a mistake, not an outage.
@@ -235,6 +240,15 @@ func (a *App) Start() error {
 	go a.settle(a.started)
 	go a.advise(a.started)
 	return nil
+}
+
+// prepareOffline does what a config needs that is not started, but asked what it would
+// do.
+func (a *App) prepareOffline(ctx context.Context) error {
+	if !a.ring.wanted.Load() {
+		return nil
+	}
+	return a.ring.fill(ctx, a.storage)
 }
 
 // settle does what may wait for the network. It ends by itself, at the latest

@@ -1,6 +1,8 @@
 package edgeauth
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"hash/fnv"
 	"net"
@@ -67,6 +69,33 @@ func (p *Policy) guardsLoginPage(r *http.Request, asked *url.URL) bool {
 		return false
 	}
 	return strings.TrimSuffix(login.Path, "/") == strings.TrimSuffix(asked.Path, "/")
+}
+
+// warnOfLoginLoops tells of login pages that are guarded by the very policy that sends
+// everybody there.
+func warnOfLoginLoops(server *caddyhttp.Server, logger *zap.Logger) {
+	k := &walker{server: server}
+	k.routes(server.Routes, "", cover{})
+	for _, guard := range k.guards {
+		if guard.Policy == nil || guard.Policy.LoginURL == "" || guard.Policy.ReportOnly {
+			continue
+		}
+		login, err := url.Parse(guard.Policy.LoginURL)
+		if err != nil || login.Host != "" && !strings.EqualFold(login.Host, guard.host) {
+			continue
+		}
+		r, _, err := newRequest(context.Background(), http.MethodGet, "http://"+cmp.Or(guard.host, "localhost")+login.EscapedPath(), nil, "", "127.0.0.1")
+		if err != nil {
+			continue
+		}
+		x := newExplainer(server, r)
+		x.looking = guard.Handler
+		x.routes(server.Routes, "")
+		if x.seen {
+			logger.Warn("the login page is guarded by the very policy that sends everybody there to log in, so nobody can: let it pass, by a matcher such as 'not path', or by a 'handle' of its own",
+				zap.String("policy", guard.Policy.name), zap.String("login_url", guard.Policy.LoginURL), zap.String("host", guard.host))
+		}
+	}
 }
 
 // whyNoCookie is the likely cause of a login that leaves no trace.

@@ -142,13 +142,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // judge says who is calling, and whether they may pass. A policy that only reports
 // lets everybody pass.
 func (h *Handler) judge(r *http.Request, s *state) (result, error) {
+	result, err := h.assess(r, s)
+	h.app.metrics.observe(h.Policy, &result, err)
+	return result, h.reported(r, s, &result, err)
+}
+
+// assess is what judge and an explanation have in common.
+func (h *Handler) assess(r *http.Request, s *state) (result, error) {
 	result, err := h.Policy.identify(r, s)
 	if err == nil {
 		err = h.Policy.authorize(r, s, &result)
 	}
-	h.app.metrics.observe(h.Policy, &result, err)
-	s.judged = judgement{policy: h.Policy, by: result.by, who: result.who, outcome: outcomeOf(&result, err)}
-	return result, h.reported(r, s, &result, err)
+	s.judged = judgement{policy: h.Policy, result: result, outcome: outcomeOf(&result, err)}
+	return result, err
 }
 
 // forward tells the upstream who is calling.

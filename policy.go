@@ -259,6 +259,7 @@ type result struct {
 	who        *identity.Identity
 	credential authenticators.Credential
 	by         *member
+	unmet      *Requirement // the rule that keeps who out; nil: none does
 }
 
 // name is that of the authenticator that decided; empty: none did.

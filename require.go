@@ -164,6 +164,7 @@ func (p *Policy) authorize(r *http.Request, s *state, res *result) error {
 	now := time.Now()
 	for i := range p.Require {
 		if rule := &p.Require[i]; !rule.met(r, res.who, now) {
+			res.unmet = rule
 			return p.notMet(rule, res)
 		}
 	}

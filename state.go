@@ -56,9 +56,8 @@ type state struct {
 
 // judgement is what a policy said of a request.
 type judgement struct {
-	policy  *Policy
-	by      *member            // the authenticator that decided; nil: none did
-	who     *identity.Identity // whom it named, whether they might pass or not
+	policy *Policy
+	result
 	outcome string
 }
 

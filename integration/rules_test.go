@@ -282,6 +282,7 @@ func TestLoginPageUnderItsOwnGuardIsTold(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	eventually(t, 10*time.Second, func() bool { return len(g.log.lines("the login page is guarded by the very policy")) == 1 }, "the log does not say so at start")
 	for range 2 {
 		told := g.get("/login/?next=%2F", navigation)
 		assert.Equal(t, http.StatusUnauthorized, told.status)
@@ -303,6 +304,7 @@ func TestCircleOfRedirectsEndsWithItsCause(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	assert.Empty(t, g.log.lines("the login page is guarded"), "here it is not")
 	cookie := ""
 	round := func(path string) answer {
 		headers := []string{navigation}
