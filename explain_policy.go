@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,8 +100,9 @@ func (p *Policy) hint(r *http.Request) string {
 	}
 	if len(names) > 0 {
 		hint := "cookies that were sent: " + strings.Join(names, ", ")
-		if len(p.cookies) > 0 {
-			hint += "; those that the policy reads as its own: " + strings.Join(p.cookies, ", ")
+		read := slices.DeleteFunc(slices.Clone(p.cookies), func(name string) bool { return name == loopCookie })
+		if len(read) > 0 {
+			hint += "; those that the policy reads as its own: " + strings.Join(read, ", ")
 		}
 		hints = append(hints, hint)
 	}
