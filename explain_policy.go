@@ -100,7 +100,7 @@ func (p *Policy) hint(r *http.Request) string {
 	}
 	if len(names) > 0 {
 		hint := "cookies that were sent: " + strings.Join(names, ", ")
-		read := slices.DeleteFunc(slices.Clone(p.cookies), func(name string) bool { return name == loopCookie })
+		read := slices.DeleteFunc(slices.Clone(p.cookies), func(name string) bool { return slices.Contains(loopCookies, name) })
 		if len(read) > 0 {
 			hint += "; those that the policy reads as its own: " + strings.Join(read, ", ")
 		}

@@ -2,6 +2,7 @@ package edgeauth
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,8 +30,11 @@ var plainHeaders = []string{
 	"Sec-Fetch-Site", "Upgrade", "X-Requested-With",
 }
 
-// longest text of a client's that an explanation keeps, in bytes.
-const maxShown = 300
+// What an explanation keeps of a client's text at most: bytes of one, and headers.
+const (
+	maxShown        = 300
+	maxShownHeaders = 30
+)
 
 func clipped(text string) string {
 	if len(text) > maxShown {
@@ -46,14 +50,13 @@ func shownRequest(r *http.Request, asked *url.URL) shown {
 		scheme = "https"
 	}
 	s := shown{Method: clipped(r.Method), URL: clipped(scheme + "://" + r.Host + asked.EscapedPath() + maskedQuery(asked.RawQuery))}
-	for name, values := range r.Header {
-		for _, value := range values {
-			s.Headers = append(s.Headers, shownHeader{clipped(name), maskedHeader(name, value)})
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			if len(s.Headers) < maxShownHeaders {
+				s.Headers = append(s.Headers, shownHeader{clipped(name), maskedHeader(name, value)})
+			}
 		}
 	}
-	slices.SortStableFunc(s.Headers, func(a, b shownHeader) int { return strings.Compare(a.Name, b.Name) })
-	const most = 50
-	s.Headers = s.Headers[:min(len(s.Headers), most)]
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"html"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,10 +23,27 @@ import (
 // that says nothing of the cause. So redirects of one address are counted in a cookie
 // of the browser, and the circle is ended with the cause.
 const (
-	loopCookie = "edge_auth_redirects"
 	maxLoops   = 5                // redirects of one address,
 	loopWindow = 10 * time.Second // each within that time of the one before
 )
+
+// loopCookies are the names of that cookie, by plain HTTP and by HTTPS, where no other
+// site of the domain can set it.
+var loopCookies = []string{"edge_auth_redirects", "__Host-edge_auth_redirects"}
+
+func loopCookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: loopCookieName(r), Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+func loopCookieName(r *http.Request) string {
+	if r.TLS != nil {
+		return loopCookies[1]
+	}
+	return loopCookies[0]
+}
 
 // codeLoginLoop says that to log in leads back to where one has to.
 const codeLoginLoop = "login_loop"
@@ -41,16 +59,13 @@ func (p *Policy) redirect(r *http.Request) *refusal {
 	if count > maxLoops {
 		a := p.loop(fmt.Sprintf("This page has sent you to log in %d times, and each time you came back without a credential that it reads. %s",
 			maxLoops, p.whyNoCookie(r)))
-		a.cookie = &http.Cookie{Name: loopCookie, Path: "/", MaxAge: -1}
+		a.cookie = loopCookie(r, "", -1)
 		return a
 	}
 	return &refusal{
 		status: http.StatusFound, location: loginLocation(p.LoginURL, asked),
 		Code: "login_required", Detail: "Log in first.",
-		cookie: &http.Cookie{
-			Name: loopCookie, Value: addressHash(asked) + "." + strconv.Itoa(count), Path: "/", MaxAge: int(loopWindow.Seconds()),
-			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
-		},
+		cookie: loopCookie(r, addressHash(asked)+"."+strconv.Itoa(count), int(loopWindow.Seconds())),
 	}
 }
 
@@ -60,6 +75,13 @@ func (p *Policy) loop(why string) *refusal {
 		p.logger.Warn("logging in leads round in circles", zap.String("policy", p.name), zap.String("login_url", p.LoginURL), zap.String("why", why))
 	})
 	return &refusal{status: http.StatusUnauthorized, challenges: p.challenges(""), Code: codeLoginLoop, Detail: why}
+}
+
+// loopPage tells a person.
+func loopPage(why string) []byte {
+	return []byte(`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
+		`<title>Logging in leads nowhere</title><style>:root{color-scheme:light dark;font:1rem/1.5 system-ui}body{max-width:36rem;margin:4rem auto;padding:0 1rem}</style>` +
+		`<h1>Logging in leads nowhere</h1><p>` + html.EscapeString(why) + `</p><p>Whoever runs this site can mend it.</p></html>`)
 }
 
 // guardsLoginPage reports whether a request is for the login page itself.
@@ -119,7 +141,7 @@ func isLoopbackHost(host string) bool {
 
 // countOf is how often a browser has just been sent to log in from an address.
 func countOf(r *http.Request, asked *url.URL) int {
-	cookie, err := r.Cookie(loopCookie)
+	cookie, err := r.Cookie(loopCookieName(r))
 	if err != nil {
 		return 0
 	}

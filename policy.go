@@ -160,7 +160,7 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 	p.warnOfMixedIDs()
 	p.loopTold = new(sync.Once)
 	if p.LoginURL != "" {
-		p.cookies = append(p.cookies, loopCookie) // it is ours
+		p.cookies = append(p.cookies, loopCookies...) // they are ours
 	}
 	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
 	p.keep = identity.NewNames(p.KeepHeader...)

@@ -119,24 +119,33 @@ func (a *refusal) writeHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// write sends the status and, but for a redirect, the JSON body.
+// write sends the status and, but for a redirect, a body.
 func (a *refusal) write(w http.ResponseWriter, r *http.Request) error {
 	if a.location != "" {
 		w.WriteHeader(a.status)
 		return nil
 	}
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(a); err != nil {
+	kind, data, err := a.body()
+	if err != nil {
 		return err
 	}
-	data := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(data) // the client is gone; there is nobody to tell
 	}
 	return nil
+}
+
+// body is JSON, but for what only people in front of a browser can meet.
+func (a *refusal) body() (kind string, data []byte, err error) {
+	if a.Code == codeLoginLoop {
+		return "text/html; charset=utf-8", loopPage(a.Detail), nil
+	}
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	err = encoder.Encode(a)
+	return "application/json", bytes.TrimSuffix(body.Bytes(), []byte("\n")), err
 }
