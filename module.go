@@ -6,6 +6,7 @@ package edgeauth
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -120,11 +121,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !guarded {
 		return next.ServeHTTP(w, r)
 	}
+	began := time.Now()
 	result, err := h.Policy.identify(r, state)
 	if err == nil {
 		err = h.Policy.authorize(r, &result)
 	}
-	h.app.metrics.observe(h.Policy, &result, err)
+	h.app.metrics.observe(h.Policy, &result, err, time.Since(began))
+	h.Policy.trace(r, state, &result, err, began)
 	if err == nil {
 		err = h.Policy.forward(r, state, result.who)
 	}
