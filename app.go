@@ -53,7 +53,7 @@ type App struct {
 	builtIn  *Policy // "default", where the config gives none
 	store    *watchedStore
 	stores   []*watchedStore // that and others that authenticators name, once each
-	storeKey string // all that defines the store
+	storeKey string          // all that defines the store
 	cache    *cache.Cache
 	refusals *cache.Cache
 	maxAge   time.Duration // of what is in cache

@@ -50,7 +50,9 @@ var (
 )
 
 // Collectors are the metrics of all issuers, made once.
-func Collectors() []prometheus.Collector { return []prometheus.Collector{logins, refreshes, issued, logouts} }
+func Collectors() []prometheus.Collector {
+	return []prometheus.Collector{logins, refreshes, issued, logouts}
+}
 
 // countLogin counts a login that failed, and returns why. Who was not refused, and is
 // asked for more, or went away, has not failed.
