@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -70,4 +71,15 @@ func TestNothingIsTracedWhereCaddyDoesNotRecord(t *testing.T) {
 	t.Parallel()
 	s := credentials(t)["token"]
 	assert.Empty(t, s.site.traced(t, s.header[len("Authorization: "):], sdktrace.WithSampler(sdktrace.NeverSample())))
+}
+
+func TestSpanBeginsWithTheFirstLook(t *testing.T) {
+	t.Parallel()
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+	ctx, _ := provider.Tracer("caddy").Start(t.Context(), "http request")
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	began := time.Now().Add(-time.Minute)
+	(&Policy{name: "test"}).trace(r, new(state), new(result), nil, began)
+	assert.WithinDuration(t, began, exporter.GetSpans()[0].StartTime, 0)
 }
