@@ -22,6 +22,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/cache"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -53,7 +54,8 @@ type App struct {
 	builtIn   *Policy   // "default", where the config gives none
 	declared  *resolver // the policies as the config has them, for those that use them
 	store     *watchedStore
-	storeKey  string // all that defines the store
+	stores    []*watchedStore // that and others that authenticators name, once each
+	storeKey  string          // all that defines the store
 	cache     *cache.Cache
 	refusals  *cache.Cache
 	maxAge    time.Duration // of what is in cache
@@ -69,6 +71,8 @@ type App struct {
 	servers map[*caddyhttp.Server]struct{}
 
 	idClaims []string // by which policies know the JWTs that were revoked
+
+	keySets []*keys.Remote // of issuers, once each
 
 	releases []func() error
 	started  context.Context //nolint:containedctx // bounds what Start leaves running
@@ -187,26 +191,21 @@ func (a *App) provisionCache(provider store.Provider) error {
 	}
 	a.maxAge = settings.MaxAge
 	var err error
-	if a.cache, err = a.openCache("cache", settings.Entries); err != nil {
+	if a.cache, err = a.openCache(cacheOfFindings, settings.Entries); err != nil {
 		return err
 	}
-	a.refusals, err = a.openCache("refusals", min(settings.Entries, maxRefusals))
+	a.refusals, err = a.openCache(cacheOfRefusals, min(settings.Entries, maxRefusals))
 	return err
 }
 
-func (a *App) openCache(what string, entries int) (*cache.Cache, error) {
-	return pooled(a, fmt.Sprintf("%s %d", what, entries), func() (*cache.Cache, error) { return cache.New(entries), nil })
-}
+// What the caches are called, in the pool and in metrics.
+const (
+	cacheOfFindings = "findings"
+	cacheOfRefusals = "refusals"
+)
 
-// openStore takes the store that provider describes from the pool.
-func (a *App) openStore(provider store.Provider) (*watchedStore, error) {
-	handle, err := pooled(a, "store "+provider.Key(), provider.New)
-	if err != nil {
-		return nil, err
-	}
-	watched := &watchedStore{Handle: handle, outage: &outage{what: "store", logger: a.logger}}
-	watched.teller, _ = handle.(store.Teller)
-	return watched, nil
+func (a *App) openCache(what string, entries int) (*cache.Cache, error) {
+	return pooled(a, fmt.Sprintf("%s%s %d", cachePrefix, what, entries), func() (*cache.Cache, error) { return cache.New(entries), nil })
 }
 
 // pooled takes a value from the pool, or makes it, and sees to it that Cleanup
@@ -254,7 +253,9 @@ func (a *App) prepareOffline(ctx context.Context) error {
 // settle does what may wait for the network. It ends by itself, at the latest
 // when the app is cleaned up.
 func (a *App) settle(ctx context.Context) {
-	_ = a.store.Ping(ctx) // the store itself tells of an outage
+	for _, s := range a.stores {
+		_ = s.Ping(ctx) // the store itself tells of an outage
+	}
 	a.ring.settle(ctx, a.storage, a.logger)
 	if a.DemoUser != nil {
 		a.DemoUser.settle(ctx, a)

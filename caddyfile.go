@@ -21,6 +21,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth", httpcaddyfile.After, "basic_auth")
 	httpcaddyfile.RegisterHandlerDirective("edge_auth_issuer", parseIssuer)
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth_issuer", httpcaddyfile.After, "basic_auth") // and so before edge_auth
+	httpcaddyfile.RegisterHandlerDirective("edge_auth_health", parseHealth)
+	httpcaddyfile.RegisterDirectiveOrder("edge_auth_health", httpcaddyfile.After, "basic_auth") // and so before the issuer
 }
 
 // parseGlobal reads the global option:

@@ -6,6 +6,7 @@ package edgeauth
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -142,8 +143,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // judge says who is calling, and whether they may pass. A policy that only reports
 // lets everybody pass.
 func (h *Handler) judge(r *http.Request, s *state) (result, error) {
+	began := time.Now()
 	result, err := h.assess(r, s)
-	h.app.metrics.observe(h.Policy, &result, err)
+	h.app.metrics.observe(h.Policy, &result, err, time.Since(began))
+	h.Policy.trace(r, s, &result, err, began)
 	return result, h.reported(r, s, &result, err)
 }
 

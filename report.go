@@ -14,7 +14,7 @@ func (h *Handler) reported(r *http.Request, s *state, res *result, err error) er
 	}
 	answer := h.answerTo(r, s, err)
 	by := res.name()
-	reportedRefusals.WithLabelValues(h.Policy.name, by, outcomeOf(res, err)).Inc()
+	reportOnlyRefusals.WithLabelValues(h.Policy.name, by, outcomeOf(res, err)).Inc()
 	fields := []zap.Field{
 		zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.String("authenticator", by),
 		zap.Int("status", answer.status), zap.String("code", answer.Code),

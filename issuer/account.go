@@ -238,6 +238,7 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 		return outcomeOfChange{}, err
 	}
 	i.audit(r, "token made", user.ID, nil)
+	issuedToken.Inc()
 	return outcomeOfChange{secret: secret}, nil
 }
 

@@ -34,6 +34,7 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.audit(r, "logout", login.User, nil)
+	logouts.Inc()
 	return write(w, r, http.StatusOK, struct{}{})
 }
 

@@ -163,6 +163,7 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 		return i.pages.show(w, r, http.StatusBadRequest, "login.html", "", "missing", form)
 	}
 	user, err := i.checkPassword(r, name, password)
+	err = countLogin(err)
 	var throttled *refusal
 	switch {
 	case isJSON(r) && errors.Is(err, records.ErrLogin):
@@ -179,10 +180,10 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	proved, done, err := i.secondByForm(w, r, user, f.optional("otp"), asked)
 	if err != nil || done {
-		return err
+		return countLogin(err)
 	}
 	if err := i.beginSession(w, r, user, proved); err != nil {
-		return err
+		return countLogin(err)
 	}
 	i.loggedIn(r, user)
 	next := i.safeNext(asked)
@@ -230,6 +231,7 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
+	issuedSession.Inc()
 	i.setCookie(w, session.OwnCookie, "/", id, i.now().Add(lifetime))
 	i.setCSRFCookie(w, r)
 	return nil
@@ -274,6 +276,9 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 	}
 	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
 	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})
+	if current.User != "" {
+		logouts.Inc()
+	}
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, struct{}{})
 	}
