@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,7 +117,9 @@ func (s *source) add(folder string, file *ast.File) {
 	})
 }
 
-// addLists notes variables such as policyOptions.
+// listsWords are the names of variables such as policyOptions.
+var listsWords = regexp.MustCompile(`([oO]ptions|requirementKinds)$`)
+
 func (s *source) addLists(folder string, d *ast.GenDecl) {
 	for _, spec := range d.Specs {
 		value, ok := spec.(*ast.ValueSpec)
@@ -124,7 +127,7 @@ func (s *source) addLists(folder string, d *ast.GenDecl) {
 			continue
 		}
 		for i, name := range value.Names {
-			if !strings.HasSuffix(strings.ToLower(name.Name), "options") || i >= len(value.Values) {
+			if !listsWords.MatchString(name.Name) || i >= len(value.Values) {
 				continue
 			}
 			if list, ok := value.Values[i].(*ast.CompositeLit); ok {

@@ -56,12 +56,19 @@ func compareDirectives(t *testing.T, pages reference, code *source) {
 }
 
 func comparePlaceholders(t *testing.T, pages reference, code *source) {
-	want := make([]string, 0, 10)
-	for field := range code.labels["identity Placeholder"] {
-		want = append(want, "{"+identity.PlaceholderPrefix+field+"}")
+	for mark, of := range map[string]struct{ prefix, function string }{
+		"placeholders: user":      {identity.PlaceholderPrefix, "identity Placeholder"},
+		"placeholders: edge_auth": {judgementPrefix, "state.judgement"},
+	} {
+		var want []string
+		for field := range code.labels[of.function] {
+			want = append(want, "{"+of.prefix+field+"}")
+		}
+		if of.prefix == identity.PlaceholderPrefix {
+			want = append(want, "{"+of.prefix+"claims.<path>}")
+		}
+		assert.ElementsMatch(t, want, pages.firstCells(t, mark), mark)
 	}
-	want = append(want, "{"+identity.PlaceholderPrefix+"claims.<path>}")
-	assert.ElementsMatch(t, want, pages.firstCells(t, "placeholders"))
 }
 
 func compareModules(t *testing.T, pages reference, _ *source) {
