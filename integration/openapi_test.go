@@ -158,7 +158,9 @@ func newAPI(t *testing.T, g *gateway) *api {
 	a := &api{t: t, g: g, operations: make(map[string]operation), seen: make(map[string]bool), sent: make(map[string]map[string]bool)}
 	data := must(os.ReadFile("../docs/reference/openapi.json"))
 	require.NoError(t, json.Unmarshal(data, &a.file))
-	var paths struct{ Paths map[string]map[string]operation }
+	var paths struct {
+		Paths map[string]map[string]operation
+	}
 	require.NoError(t, json.Unmarshal(data, &paths))
 	for path, methods := range paths.Paths {
 		for method, operation := range methods {
