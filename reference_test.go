@@ -150,11 +150,10 @@ func compareCommands(t *testing.T, pages reference, _ *source) {
 	walk = func(path string, cmd *cobra.Command) {
 		for _, child := range cmd.Commands() {
 			name := path + child.Use
-			if child.HasSubCommands() {
-				walk(name+" ", child)
-				continue
+			if child.Runnable() {
+				want[name] = flagsOf(child.Flags())
 			}
-			want[name] = flagsOf(child.Flags())
+			walk(name+" ", child)
 		}
 	}
 	walk("", root)
