@@ -80,6 +80,7 @@ func TestSchemasOfTheOpenAPIFileAreThoseOfTheCode(t *testing.T) {
 		"User": userInfo{}, "Token": records.Token{}, "MadeToken": madeToken{}, "Session": records.Session{},
 		"ImportedUser": records.ImportedUser{}, "ImportedToken": records.ImportedToken{}, "Import": importBatch{},
 		"ImportReport": importReport{}, "Refusal": records.Refusal{}, "Migration": migration{}, "Redis": redis.Config{},
+		"Question": asked{}, "Explanation": explanation{}, "Step": step{}, "Header": shownHeader{},
 	} {
 		compareSchema(t, name, schemas[name], reflect.TypeOf(of))
 	}

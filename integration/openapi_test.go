@@ -67,6 +67,13 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	backup := embedded.ok("GET /edge_auth/backup", "", nil).([]byte)
 	embedded.ok("PUT /edge_auth/backup", "", backup)
 	embedded.ok("DELETE /edge_auth/users/{id}", "bob", nil)
+	for _, route := range []string{"GET /edge_auth/health", "GET /edge_auth/keys", "GET /edge_auth/cache", "DELETE /edge_auth/cache"} {
+		embedded.ok(route, "", nil)
+	}
+	question := map[string]any{"url": embedded.g.url + "/?next=1", "method": "GET", "headers": map[string]any{"Accept": "text/html", "Cookie": []string{"a=1"}}, "body": "", "client": "127.0.0.1"}
+	embedded.ok("POST /edge_auth/explain", "", question)
+	refused := embedded.g.get("/", "Authorization: Bearer "+jwt.(string))
+	embedded.ok("POST /edge_auth/explain", "", map[string]any{"request_id": refused.header.Get("X-Request-Id")})
 
 	// What can't be meant, and what is not there.
 	for route, bad := range map[string]struct {
@@ -88,6 +95,7 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 		"POST /edge_auth/import":             {"", map[string]any{"people": 1}},
 		"PUT /edge_auth/backup":              {"", []byte("no backup")},
 		"POST /edge_auth/migrate":            {"", map[string]any{"to": map[string]any{}}},
+		"POST /edge_auth/explain":            {"", map[string]any{}},
 	} {
 		embedded.fails(http.StatusBadRequest, route, bad.path, bad.body)
 	}
@@ -105,6 +113,7 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 		"POST /edge_auth/sessions":                   {"", map[string]any{"user": "nobody"}},
 		"DELETE /edge_auth/sessions/{user}/{id}":     {"alice/01234567", nil},
 		"POST /edge_auth/jwt":                        {"", map[string]any{"user": "nobody"}},
+		"POST /edge_auth/explain":                    {"", map[string]any{"request_id": "unknown"}},
 	} {
 		embedded.fails(http.StatusNotFound, route, missing.path, missing.body)
 	}
@@ -123,6 +132,7 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	bodies := map[string]any{
 		"addUser": user, "setPassword": map[string]any{"password": "correct horse"}, "createToken": token, "rotateToken": rotation,
 		"createSession": login, "createJWT": login, "revokeJWT": map[string]any{"jti": "1"}, "importRecords": batch, "restore": []byte("x"), "migrate": dead,
+		"explainRequest": question,
 	}
 	for route, operation := range embedded.operations {
 		path := map[int]string{0: "", 1: "somebody", 2: "somebody/01234567"}[strings.Count(route, "{")]
@@ -130,10 +140,11 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 			path = "?user=alice"
 		}
 		without.fails(http.StatusConflict, route, path, bodies[operation.OperationID])
-		if !slices.Contains([]string{"backup", "restore", "migrate"}, operation.OperationID) {
+		if operation.Responses["503"] != nil && !slices.Contains([]string{"backup", "restore", "migrate", "showHealth"}, operation.OperationID) {
 			down.fails(http.StatusServiceUnavailable, route, path, bodies[operation.OperationID])
 		}
 	}
+	down.call(http.StatusServiceUnavailable, "GET /edge_auth/health", "", nil)
 	embedded.sawAll("GET /edge_auth/backup 503", "PUT /edge_auth/backup 503") // for which a disk would have to break
 }
 

@@ -44,6 +44,9 @@ func conforms(file, schema map[string]any, value any, where string) error {
 	if !slices.ContainsFunc(kinds, func(kind any) bool { return isOfType(value, kind) }) {
 		return fmt.Errorf("%s: %v is no %v", where, value, kinds)
 	}
+	if words, ok := schema["enum"].([]any); ok && !slices.Contains(words, value) {
+		return fmt.Errorf("%s: '%v' is none of %v", where, value, words)
+	}
 	switch v := value.(type) {
 	case []any:
 		items, _ := schema["items"].(map[string]any)
