@@ -12,7 +12,7 @@ import (
 
 // The options of a policy, beside its authenticators.
 var policyOptions = []string{
-	"allow_trailer", "check_user", "identity_header", "identity_headers", "keep_credentials", "keep_header",
+	"allow_trailer", "assertion", "check_user", "groups_separator", "identity_header", "identity_headers", "keep_credentials", "keep_header",
 	"login_url", "optional", "require", "use",
 }
 
@@ -49,6 +49,10 @@ func (p *Policy) unmarshalOption(d *caddyfile.Dispenser, known map[string]*Polic
 		return p.unmarshalCheckUser(d)
 	case "identity_headers":
 		return words.One(d, &p.IdentityHeaders)
+	case "groups_separator":
+		return words.One(d, &p.GroupsSeparator)
+	case "assertion":
+		return p.unmarshalAssertion(d)
 	case "login_url":
 		return words.One(d, &p.LoginURL)
 	case "identity_header":
@@ -99,6 +103,8 @@ func (p *Policy) inherit() {
 		p.KeepCredentials = p.KeepCredentials || other.KeepCredentials
 		p.CheckUser = cmp.Or(p.CheckUser, other.CheckUser)
 		p.IdentityHeaders = cmp.Or(p.IdentityHeaders, other.IdentityHeaders)
+		p.GroupsSeparator = cmp.Or(p.GroupsSeparator, other.GroupsSeparator)
+		p.Assertion = cmp.Or(p.Assertion, other.Assertion)
 		p.LoginURL = cmp.Or(p.LoginURL, other.LoginURL)
 	}
 	p.used = nil

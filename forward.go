@@ -60,6 +60,10 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	if who == nil {
 		return nil
 	}
+	assertion, err := p.assertionOf(r, who)
+	if err != nil {
+		return err // before the upstream of an error page is told anything
+	}
 	for _, name := range s.set { // of an earlier policy
 		delete(r.Header, name)
 	}
@@ -67,6 +71,9 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	s.set = p.sets
 	if err := p.preset.Forward(r.Header, who, s.values()); err != nil {
 		return err
+	}
+	if p.Assertion != nil {
+		r.Header[p.Assertion.canonical] = []string{assertion}
 	}
 	if len(p.IdentityHeader) == 0 {
 		return nil
