@@ -113,6 +113,9 @@ func isNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return false // a handshake follows no redirect
+	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		return mode == "navigate"
 	}
