@@ -157,6 +157,7 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 type zeros struct {
 	left  int64
 	begun <-chan struct{}
+	ended <-chan struct{} // the test gave up
 	sent  bool
 }
 
@@ -168,7 +169,11 @@ func (z *zeros) Read(p []byte) (int, error) {
 	if !z.sent {
 		n = min(n, 16<<10)
 	} else {
-		<-z.begun
+		select {
+		case <-z.begun:
+		case <-z.ended:
+			return 0, io.ErrUnexpectedEOF
+		}
 	}
 	z.sent = true
 	n = min(n, z.left)
@@ -208,7 +213,7 @@ func TestUploadOfAGigabyteStreams(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, &zeros{left: size, begun: begun})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, &zeros{left: size, begun: begun, ended: ctx.Done()})
 	require.NoError(t, err)
 	req.ContentLength = size
 	name, value, _ := strings.Cut(alice, ": ")
