@@ -67,7 +67,7 @@ func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 	bearer := "Authorization: Bearer " + pairOf(t, g.postJSON("/api/token/", wonderland))["access"]
 
 	before := float64(time.Now().Unix())
-	require.Equal(t, http.StatusOK, g.do(http.MethodPut, "/x", "", bearer, "X-Edge-Auth-Assertion: forged", "x_edge_auth_assertion: forged").status)
+	require.Equal(t, http.StatusOK, g.do(http.MethodPut, "/x", "", bearer, "X-Edge-Auth-Assertion: forged", "x-edge!auth!assertion: forged").status)
 	got := up.one(t)
 	assert.NotContains(t, got, "forged")
 	claims := assertionIn(t, g, got, "X-Edge-Auth-Assertion")
@@ -88,7 +88,7 @@ func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.get("/x", bearer).status)
 	assert.NotEqual(t, first, assertionIn(t, g, up.one(t), "X-Edge-Auth-Assertion")["jti"], "each is another one")
 
-	require.Equal(t, http.StatusOK, g.get("/short", bearer, "X_Who: forged").status)
+	require.Equal(t, http.StatusOK, g.get("/short", bearer, "X!Who: forged").status)
 	got = up.one(t)
 	assert.Empty(t, header(got, "Remote-User"))
 	assert.Empty(t, header(got, "X-Edge-Auth-Assertion"))
@@ -98,7 +98,7 @@ func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 	assert.Equal(t, []any{"app.example.com", "app"}, claims["aud"])
 	assert.InDelta(t, claims["iat"], claims["exp"].(float64)-5, 0)
 
-	require.Equal(t, http.StatusOK, g.get("/x", "X-Edge-Auth-Assertion: forged").status)
+	require.Equal(t, http.StatusOK, g.get("/x", "X-Edge-Auth-Assertion: forged", "X-Edge!Auth-Assertion: forged", "X-Who: forged", "X!Who: forged").status)
 	got = up.one(t)
 	assert.Empty(t, header(got, "X-Edge-Auth-Assertion"), "nobody is nobody")
 	assert.NotContains(t, got, "forged")
@@ -226,4 +226,27 @@ func TestAssertionIsMadeAnewByALaterPolicy(t *testing.T) {
 	assert.Equal(t, []any{"second"}, assertionIn(t, g, up.one(t), "X-Edge-Auth-Assertion")["aud"])
 	require.Equal(t, http.StatusOK, g.get("/", alice).status)
 	assert.Empty(t, header(up.one(t), "X-Edge-Auth-Assertion"), "the later policy says what the upstream is told")
+}
+
+// A config in JSON meets no adapter, and is refused by the same sentences.
+func TestForwardingThatCantBeMeantIsRefusedInJSONToo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ policy, want string }{
+		"assertion without audience":    {`"assertion":{}`, "'audience <name>' is needed"},
+		"assertion for nobody":          {`"assertion":{"audience":[""]}`, "'audience <name>' is needed"},
+		"assertion that holds long":     {`"assertion":{"audience":["app"],"lifetime":"61s"}`, "1s to 60s are possible"},
+		"assertion that holds not":      {`"assertion":{"audience":["app"],"lifetime":"1ms"}`, "1s to 60s are possible"},
+		"assertion in a header of HTTP": {`"assertion":{"audience":["app"],"header":"Cookie"}`, "HTTP gives it another meaning"},
+		"header of a credential":        {`"identity_header":[{"name":"x-api-key","value":"x"}]`, "'token' reads its credential from that header"},
+		"separator":                     {`"groups_separator":","`, "unknown word ','"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			config := g.write("caddy.json", `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"listen":["127.0.0.1:$PORT"],"routes":[{"handle":[{"handler":"edge_auth",
+"policy":{"authenticators":[{"authenticator":"token","header":"X-API-Key"}],`+c.policy+`}}]}]}}}}}`)
+			_, err := g.command("", "validate", "--config", config)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
 }
