@@ -43,6 +43,7 @@ func (s Separator) between() byte {
 		return '|'
 	case Space:
 		return ' '
+	case Comma, grafanaList:
 	}
 	return ','
 }
@@ -57,6 +58,7 @@ func (s Separator) splits(c rune) bool {
 		return unicode.IsSpace(c)
 	case grafanaList:
 		return c == ',' || c == '"' || c == '[' || unicode.IsSpace(c)
+	case Comma:
 	}
 	return c == ','
 }

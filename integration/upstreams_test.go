@@ -133,7 +133,7 @@ func grafana(t *testing.T, whitelist string) string {
 	item := regexp.MustCompile(`"[^"]+"|[^,\t\n\v\f\r ]+`)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		user := r.Header.Get("X-WEBAUTH-USER")
+		user := r.Header.Get("X-Webauth-User")
 		switch {
 		case user == "":
 			http.Redirect(w, r, "/login", http.StatusFound)
@@ -143,14 +143,14 @@ func grafana(t *testing.T, whitelist string) string {
 			return
 		}
 		var groups []string
-		if text := r.Header.Get("X-WEBAUTH-GROUPS"); strings.HasPrefix(strings.TrimSpace(text), "[") {
+		if text := r.Header.Get("X-Webauth-Groups"); strings.HasPrefix(strings.TrimSpace(text), "[") {
 			_ = json.Unmarshal([]byte(text), &groups)
 		} else {
 			for _, group := range item.FindAllString(text, -1) {
 				groups = append(groups, strings.Trim(group, `"`))
 			}
 		}
-		fmt.Fprintf(w, "%s/%s/%s/%s", user, r.Header.Get("X-WEBAUTH-NAME"), r.Header.Get("X-WEBAUTH-EMAIL"), strings.Join(groups, ";"))
+		fmt.Fprintf(w, "%s/%s/%s/%s", user, r.Header.Get("X-Webauth-Name"), r.Header.Get("X-Webauth-Email"), strings.Join(groups, ";"))
 	}))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
