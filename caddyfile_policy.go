@@ -11,8 +11,8 @@ import (
 
 // The options of a policy, beside its authenticators.
 var policyOptions = []string{
-	"allow_preflight", "allow_trailer", "check_user", "identity_header", "identity_headers", "keep_credentials",
-	"keep_header", "login_url", "optional", "report_only", "require", "use",
+	"allow_preflight", "allow_trailer", "assertion", "check_user", "groups_separator", "identity_header", "identity_headers",
+	"keep_credentials", "keep_header", "login_url", "optional", "report_only", "require", "use",
 }
 
 // unmarshalBody reads the block of a policy. Those that 'use' may name come from
@@ -58,6 +58,10 @@ func (p *Policy) unmarshalOption(d *caddyfile.Dispenser, others known) error {
 		return p.unmarshalCheckUser(d)
 	case "identity_headers":
 		return words.One(d, &p.IdentityHeaders)
+	case "groups_separator":
+		return words.One(d, &p.GroupsSeparator)
+	case "assertion":
+		return p.unmarshalAssertion(d)
 	case "login_url":
 		return words.One(d, &p.LoginURL)
 	case "identity_header":

@@ -309,6 +309,9 @@ func (x *explainer) told(s *state) {
 	x.Headers, x.Removed = nil, nil
 	for _, name := range s.set {
 		for _, value := range x.r.Header[name] {
+			if a := s.judged.policy.Assertion; a != nil && name == a.canonical {
+				value = "a JWT for " + strings.Join(a.Audience, ", ") // which whoever has it could use
+			}
 			x.Headers = append(x.Headers, shownHeader{name, clipped(value)})
 		}
 	}

@@ -60,11 +60,18 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	if who == nil {
 		return nil
 	}
+	assertion, err := p.assertionOf(r, who)
+	if err != nil {
+		return err // before the upstream of an error page is told anything
+	}
 	s.withdraw(r) // what an earlier policy said
 	s.who = who
 	s.set = p.sets
 	if err := p.preset.Forward(r.Header, who, s.values()); err != nil {
 		return err
+	}
+	if p.Assertion != nil {
+		r.Header[p.Assertion.canonical] = []string{assertion}
 	}
 	if len(p.IdentityHeader) == 0 {
 		return nil

@@ -52,11 +52,20 @@ type Policy struct {
 
 	// IdentityHeaders is the preset of headers that tell the upstream: remote
 	// (Remote-User, Remote-Name, Remote-Email, Remote-Groups), x-forwarded,
-	// x-auth-request, webauth or none. Default: remote.
+	// x-auth-request, webauth, grafana, jenkins, django, gitea or none. Default:
+	// remote.
 	IdentityHeaders string `json:"identity_headers,omitempty"`
+
+	// GroupsSeparator is what stands between groups in the preset's header: comma,
+	// pipe or space. Default: as the preset's backends want it, else comma.
+	GroupsSeparator string `json:"groups_separator,omitempty"`
 
 	// IdentityHeader are further headers, beside those of the preset.
 	IdentityHeader []IdentityHeader `json:"identity_header,omitempty"`
+
+	// Assertion is a signed JWT that tells the upstream who is calling, for
+	// upstreams that verify. Default: none.
+	Assertion *Assertion `json:"assertion,omitempty"`
 
 	// KeepCredentials forwards credentials to the upstream. Default: those that
 	// the policy's authenticators read are removed, but for cookies that belong
@@ -162,12 +171,16 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 	if p.LoginURL != "" {
 		p.cookies = append(p.cookies, loopCookies...) // they are ours
 	}
-	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
+	p.preset = p.headerPreset()
 	p.keep = identity.NewNames(p.KeepHeader...)
 	p.sets = p.preset.Headers()
 	for i := range p.IdentityHeader {
 		p.IdentityHeader[i].provision()
 		p.sets = append(p.sets, p.IdentityHeader[i].canonical)
+	}
+	if p.Assertion != nil {
+		p.Assertion.provision(app, p.logger)
+		p.sets = append(p.sets, p.Assertion.canonical)
 	}
 	for i := range p.members {
 		p.members[i].scope = newScope(p.members[i].config, p.CheckUser, app.storeKey)
@@ -250,6 +263,9 @@ func (p *Policy) headers() []string {
 	names := preset.Headers()
 	for _, h := range p.IdentityHeader {
 		names = append(names, h.Name)
+	}
+	if p.Assertion != nil {
+		names = append(names, p.Assertion.header())
 	}
 	return names
 }

@@ -44,14 +44,25 @@ func (p *Policy) checkHeaders() error {
 	if _, ok := identity.PresetNamed(p.IdentityHeaders); !ok {
 		return fmt.Errorf("identity_headers: %w", words.Unknown("preset", p.IdentityHeaders, identity.PresetNames()))
 	}
+	if err := p.checkGroupsSeparator(); err != nil {
+		return err
+	}
 	for _, h := range p.IdentityHeader {
 		if err := h.check(); err != nil {
+			return err
+		}
+	}
+	if p.Assertion != nil {
+		if err := p.Assertion.check(); err != nil {
 			return err
 		}
 	}
 	set := identity.NewNames(p.headers()...)
 	if len(p.headers()) > set.Len() {
 		return errors.New("two identity headers of one name; each can carry one value")
+	}
+	if err := p.checkCredentialHeaders(set); err != nil {
+		return err
 	}
 	for _, name := range p.KeepHeader {
 		if set.Has(name) {

@@ -37,6 +37,8 @@ func (p *Policy) inherit() {
 		p.KeepCredentials = p.KeepCredentials || other.KeepCredentials
 		p.CheckUser = cmp.Or(p.CheckUser, other.CheckUser)
 		p.IdentityHeaders = cmp.Or(p.IdentityHeaders, other.IdentityHeaders)
+		p.GroupsSeparator = cmp.Or(p.GroupsSeparator, other.GroupsSeparator)
+		p.Assertion = cmp.Or(p.Assertion, other.Assertion)
 		p.LoginURL = cmp.Or(p.LoginURL, other.LoginURL)
 	}
 	p.used = nil

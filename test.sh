@@ -126,7 +126,8 @@ integration() {
 		/usr/lib/python3/dist-packages/flask python3-flask \
 		/usr/lib/python3/dist-packages/flask_session python3-flask-session \
 		/usr/lib/python3/dist-packages/flask_login python3-flask-login \
-		php php-cli /usr/share/doc/php-redis php-redis /usr/share/doc/php-igbinary php-igbinary \
+		/usr/lib/python3/dist-packages/jwt python3-jwt \
+		php php-cli php-cgi php-cgi /usr/share/doc/php-redis php-redis /usr/share/doc/php-igbinary php-igbinary \
 		/usr/share/doc/php-msgpack php-msgpack \
 		node nodejs npm npm /usr/bin/chromium chromium
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then

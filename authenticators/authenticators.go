@@ -63,7 +63,8 @@ type CookieGuard interface {
 }
 
 // Describer is an authenticator that says of itself what load-time warnings
-// need to know.
+// need to know. It is also asked, while a config is checked, before it is
+// provisioned.
 type Describer interface {
 	Describe() Description
 }

@@ -11,16 +11,23 @@ import (
 // Preset names the headers that a family of backends reads the identity from.
 type Preset struct {
 	User, Name, Email, Groups string
+
+	// Separator is how the backends tell one group from the next.
+	Separator Separator
 }
 
 // DefaultPreset is the preset of a policy that names none.
 const DefaultPreset = "remote"
 
 var presets = map[string]Preset{
-	"remote":         {"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"},
-	"x-forwarded":    {"X-Forwarded-User", "X-Forwarded-Preferred-Username", "X-Forwarded-Email", "X-Forwarded-Groups"},
-	"x-auth-request": {"X-Auth-Request-User", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Email", "X-Auth-Request-Groups"},
-	"webauth":        {"X-Webauth-User", "X-Webauth-Name", "X-Webauth-Email", "X-Webauth-Groups"},
+	"remote":         {User: "Remote-User", Name: "Remote-Name", Email: "Remote-Email", Groups: "Remote-Groups"},
+	"x-forwarded":    {User: "X-Forwarded-User", Name: "X-Forwarded-Preferred-Username", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups"},
+	"x-auth-request": {User: "X-Auth-Request-User", Name: "X-Auth-Request-Preferred-Username", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
+	"webauth":        {User: "X-Webauth-User", Name: "X-Webauth-Name", Email: "X-Webauth-Email", Groups: "X-Webauth-Groups"},
+	"grafana":        {User: "X-Webauth-User", Name: "X-Webauth-Name", Email: "X-Webauth-Email", Groups: "X-Webauth-Groups", Separator: grafanaList},
+	"jenkins":        {User: "X-Forwarded-User", Name: "X-Forwarded-Displayname", Email: "X-Forwarded-Mail", Groups: "X-Forwarded-Groups", Separator: Pipe},
+	"django":         {User: "Remote-User"}, // what Django calls REMOTE_USER; it takes no more
+	"gitea":          {User: "X-Webauth-User", Name: "X-Webauth-Fullname", Email: "X-Webauth-Email"},
 	"none":           {},
 }
 
@@ -59,13 +66,21 @@ func (p Preset) Forward(h http.Header, who *Identity, room *[PresetSize]string) 
 	if !ValidID(who.ID) {
 		return fmt.Errorf("subject of %d bytes does not fit into a header", len(who.ID))
 	}
-	*room = [PresetSize]string{who.ID, SafeText(who.Name), SafeText(who.Email), who.joinedGroups()}
+	*room = [PresetSize]string{who.ID, SafeText(who.Name), SafeText(who.Email), p.groupsOf(who)}
 	for i, name := range [PresetSize]string{p.User, p.Name, p.Email, p.Groups} {
 		if name != "" && room[i] != "" {
 			h[name] = room[i : i+1 : i+1] // whoever adds a value makes a new list
 		}
 	}
 	return nil
+}
+
+// groupsOf are the groups of who as the preset's header has them.
+func (p Preset) groupsOf(who *Identity) string {
+	if p.Separator == Comma || p.Groups == "" {
+		return who.joinedGroups()
+	}
+	return p.Separator.Join(who.Groups)
 }
 
 // SafeText makes text fit for a header's value: UTF-8 without control
@@ -92,42 +107,4 @@ func isPlain(text string) bool {
 		}
 	}
 	return text == "" || text[0] != ' ' && text[len(text)-1] != ' '
-}
-
-// joinedGroups are the groups as a header has them.
-func (who *Identity) joinedGroups() string {
-	if who.joined != "" {
-		return who.joined
-	}
-	return JoinList(who.Groups)
-}
-
-// JoinList joins items by commas. What would let an item look like another, or
-// like two, is percent-encoded in it: commas, percent signs, control
-// characters, and blanks at its ends.
-func JoinList(items []string) string {
-	var b strings.Builder
-	for _, item := range items {
-		if item == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		writeItem(&b, strings.ToValidUTF8(item, "\uFFFD"))
-	}
-	return b.String()
-}
-
-func writeItem(b *strings.Builder, item string) {
-	for i, c := range item {
-		atEnd := i == 0 || i+len(string(c)) == len(item)
-		if c == ',' || c == '%' || unicode.IsControl(c) || atEnd && unicode.IsSpace(c) {
-			for _, octet := range []byte(string(c)) {
-				fmt.Fprintf(b, "%%%02X", octet)
-			}
-			continue
-		}
-		b.WriteRune(c)
-	}
 }

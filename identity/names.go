@@ -21,6 +21,7 @@ func WellKnown() Names { return wellKnown }
 var wellKnown = NewNames(
 	"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups",
 	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+	"X-Forwarded-Mail", "X-Forwarded-Displayname", AssertionHeader,
 	"X-Remote-User", "X-Remote-Group",
 	"X-Auth-Request-*", "X-Webauth-*",
 )

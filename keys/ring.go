@@ -83,6 +83,13 @@ func (r *Ring) List() []Listed {
 	return list
 }
 
+// Secret reports whether the key that signs is a secret, so that whoever can
+// verify can sign too.
+func (r *Ring) Secret() bool {
+	h := r.held.Load()
+	return h != nil && h.signer.Secret()
+}
+
 // Algorithms lists what the keys are for, once each; nil while the ring is empty.
 func (r *Ring) Algorithms() []string {
 	h := r.held.Load()
