@@ -71,14 +71,13 @@ func cacheCommand() *cobra.Command {
 
 func shownCaches(answer any) string {
 	told, _ := answer.(map[string]any)
-	var rows []any
-	for _, name := range []string{cacheOfFindings, cacheOfRefusals} {
+	row := func(name string) any {
 		row := map[string]any{"cache": name}
 		stats, _ := told[name].(map[string]any)
 		maps.Copy(row, stats)
-		rows = append(rows, row)
+		return row
 	}
-	text := table("cache", "entries", "bytes", "hits", "misses", "stale")(rows)
+	text := table("cache", "entries", "bytes", "hits", "misses", "stale")([]any{row(cacheOfFindings), row(cacheOfRefusals)})
 	if on, ok := told["tracking"].(bool); ok {
 		text += fmt.Sprintf("\n\ntracking: %v", on)
 	}

@@ -46,10 +46,8 @@ var authentication = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 
 // collectors are all that we register.
 func collectors() []prometheus.Collector {
-	own := []prometheus.Collector{
-		requests, reportOnlyRefusals, authentication, storeDuration, storeErrors, storeNews{}, caches{}, keySets{},
-	}
-	return append(own, issuer.Collectors()...)
+	return append(issuer.Collectors(),
+		requests, reportOnlyRefusals, authentication, storeDuration, storeErrors, storeNews{}, caches{}, keySets{})
 }
 
 // MetricNames lists the names of all our metrics, sorted, for whoever checks that what
