@@ -62,7 +62,7 @@ func TestOpenAPIFileAndRoutesAgree(t *testing.T) {
 					parameters = append(parameters, "{"+p.Name+"}")
 				}
 			}
-			assert.Equal(t, strings.Count(path, "{"), len(parameters), route)
+			assert.Len(t, parameters, strings.Count(path, "{"), route)
 			for _, parameter := range parameters {
 				assert.Contains(t, path, parameter)
 			}
