@@ -171,7 +171,7 @@ func compareCommands(t *testing.T, pages reference, _ *source) {
 }
 
 func flagsOf(set *pflag.FlagSet) []string {
-	var flags []string
+	flags := []string{}
 	set.VisitAll(func(flag *pflag.Flag) { flags = append(flags, "--"+flag.Name) })
 	slices.Sort(flags)
 	return flags
