@@ -63,8 +63,9 @@ func prose(t *testing.T, page string) string {
 
 // anchors are those that GitHub gives to the headings of a page.
 func anchors(text string) []string {
-	var all []string
-	for _, found := range heading.FindAllStringSubmatch(text, -1) {
+	headings := heading.FindAllStringSubmatch(text, -1)
+	all := make([]string, 0, len(headings))
+	for _, found := range headings {
 		anchor := strings.Map(func(c rune) rune {
 			switch {
 			case c == ' ':

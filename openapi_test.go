@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store/redis"
 )
@@ -62,7 +63,7 @@ func TestOpenAPIFileAndRoutesAgree(t *testing.T) {
 					parameters = append(parameters, "{"+p.Name+"}")
 				}
 			}
-			assert.Equal(t, strings.Count(path, "{"), len(parameters), route)
+			assert.Len(t, parameters, strings.Count(path, "{"), route)
 			for _, parameter := range parameters {
 				assert.Contains(t, path, parameter)
 			}
@@ -80,6 +81,7 @@ func TestSchemasOfTheOpenAPIFileAreThoseOfTheCode(t *testing.T) {
 		"User": userInfo{}, "Token": records.Token{}, "MadeToken": madeToken{}, "Session": records.Session{},
 		"ImportedUser": records.ImportedUser{}, "ImportedToken": records.ImportedToken{}, "Import": importBatch{},
 		"ImportReport": importReport{}, "Refusal": records.Refusal{}, "Migration": migration{}, "Redis": redis.Config{},
+		"Health": health{}, "StoreHealth": storeHealth{}, "KeySet": keySetHealth{}, "SigningKey": keys.Listed{}, "CacheStats": cacheStats{},
 		"Question": asked{}, "Explanation": explanation{}, "Step": step{}, "Header": shownHeader{},
 	} {
 		compareSchema(t, name, schemas[name], reflect.TypeOf(of))

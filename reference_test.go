@@ -171,7 +171,7 @@ func compareCommands(t *testing.T, pages reference, _ *source) {
 }
 
 func flagsOf(set *pflag.FlagSet) []string {
-	var flags []string
+	flags := []string{}
 	set.VisitAll(func(flag *pflag.Flag) { flags = append(flags, "--"+flag.Name) })
 	slices.Sort(flags)
 	return flags
@@ -241,8 +241,9 @@ func (r reference) rows(t *testing.T, mark string) [][]string {
 // firstCells gives what stands in backquotes in the first column of a table.
 func (r reference) firstCells(t *testing.T, mark string) []string {
 	t.Helper()
-	var all []string
-	for _, row := range r.rows(t, mark) {
+	rows := r.rows(t, mark)
+	all := make([]string, 0, len(rows))
+	for _, row := range rows {
 		all = append(all, spans(row[0])...)
 	}
 	return all
@@ -252,9 +253,10 @@ var span = regexp.MustCompile("`([^`]+)`")
 
 // spans lists what stands in backquotes.
 func spans(text string) []string {
-	var all []string
-	for _, found := range span.FindAllStringSubmatch(text, -1) {
-		all = append(all, found[1])
+	found := span.FindAllStringSubmatch(text, -1)
+	all := make([]string, 0, len(found))
+	for _, one := range found {
+		all = append(all, one[1])
 	}
 	return all
 }

@@ -73,7 +73,7 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	question := map[string]any{"url": embedded.g.url + "/?next=1", "method": "GET", "headers": map[string]any{"Accept": "text/html", "Cookie": []string{"a=1"}}, "body": "", "client": "127.0.0.1"}
 	embedded.ok("POST /edge_auth/explain", "", question)
 	refused := embedded.g.get("/", "Authorization: Bearer "+jwt.(string))
-	embedded.ok("POST /edge_auth/explain", "", map[string]any{"request_id": refused.header.Get("X-Request-Id")})
+	embedded.ok("POST /edge_auth/explain", "", map[string]any{"request_id": refused.header.Get("X-Request-ID")})
 
 	// What can't be meant, and what is not there.
 	for route, bad := range map[string]struct {
