@@ -16,6 +16,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/session"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -256,11 +257,13 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, err := i.currentSession(r)
+	event := audit.Logout
 	switch {
 	case errors.Is(err, store.ErrNotFound): // it has ended already
 	case err != nil:
 		return err
 	case f.values["everywhere"] != nil:
+		event = audit.LogoutEverywhere
 		err = i.endEverything(r, current.User)
 	default:
 		id, _ := authenticators.FromCookie(r, session.OwnCookie)
@@ -270,7 +273,7 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("ending the session: %w", err)
 	}
 	if current.User != "" {
-		i.audit(r, "logout", current.User, nil)
+		i.audit.Write(r, audit.Event{Name: event, User: current.User, Authenticator: "session"})
 	}
 	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
 	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})
