@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -53,7 +54,7 @@ func revokeJWT(app *App, r *http.Request) (any, error) {
 	if len(app.idClaims) == 0 {
 		answer["warning"] = "no policy of the running config says check_revoked, so none will ask"
 	}
-	return answer, nil
+	return did(answer, audit.Event{Name: audit.TokenRevoked, Authenticator: "jwt", Token: names[0]}), nil
 }
 
 // namesOfJWT gives the names that a JWT is revoked by, and how long it has still
@@ -78,7 +79,7 @@ func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.
 // not be one of ours.
 func logOutUser(app *App, r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	return map[string]string{"logged_out": id}, app.endLogins(r.Context(), id)
+	return did(map[string]string{"logged_out": id}, audit.Event{Name: audit.LogoutEverywhere, User: id}), app.endLogins(r.Context(), id)
 }
 
 // endLogins ends all logins of a user so far.

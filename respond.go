@@ -46,6 +46,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		c.Write(zap.String("request_id", id), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
 			zap.String("code", answer.Code), zap.String("err_id", failure.ID), zap.Error(err))
 	}
+	h.Policy.auditRejection(r, err)
 	w.Header().Set(authenticators.RequestIDHeader, id)
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {
