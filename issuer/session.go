@@ -142,7 +142,14 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Query().Has("out") {
 		said = "logged_out"
 	}
-	return i.pages.show(w, r, http.StatusOK, "login.html", said, "", loginForm{Next: r.URL.Query().Get("next")})
+	wrong := ""
+	if byPlainHTTP(r) {
+		wrong = "plain_http"
+		if isBrowsing(r) {
+			i.tellPlain(r)
+		}
+	}
+	return i.pages.show(w, r, http.StatusOK, "login.html", said, wrong, loginForm{Next: r.URL.Query().Get("next")})
 }
 
 // logInByForm logs a browser in, and leads it back to where it came from.
@@ -152,6 +159,9 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	asked := f.optional("next")
+	if losesCookies(r) {
+		return i.refusePlain(w, r, loginForm{Username: f.optional("username"), Next: asked})
+	}
 	if ticket := f.optional("ticket"); ticket != "" && !isJSON(r) {
 		return i.logInByCode(w, r, ticket, f.optional("code"), asked)
 	}
