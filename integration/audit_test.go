@@ -329,3 +329,72 @@ func TestAuditLogStandsInTheUsualLogWithoutOneOfItsOwn(t *testing.T) {
 	assert.Equal(t, `31mred" , "event":"login`, e.UserAgent)
 	assert.Equal(t, "127.0.0.1", e.Client)
 }
+
+// failRegexes are the patterns of the fail2ban filter in the docs, as Go has them.
+func failRegexes(t testing.TB, docs string) []*regexp.Regexp {
+	t.Helper()
+	_, after, found := strings.Cut(docs, "failregex = ")
+	require.True(t, found)
+	lines, _, _ := strings.Cut(after, "datepattern")
+	var all []*regexp.Regexp
+	for _, line := range strings.Split(strings.TrimSpace(lines), "\n") {
+		all = append(all, regexp.MustCompile(strings.ReplaceAll(strings.TrimSpace(line), "<ADDR>", `(?P<ip>[0-9a-f:.]+)`)))
+	}
+	return all
+}
+
+func TestAuditDocsWriteALogThatTheirFail2banFilterReads(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../docs/operation/audit.md")
+	require.NoError(t, err)
+	docs := string(data)
+	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```").FindAllStringSubmatch(docs, -1)
+	require.Len(t, blocks, 1)
+	g := newGateway(t)
+	local := strings.NewReplacer("/var/log/caddy", g.dir, "app.example.com", "http://127.0.0.1:$PORT", "{\n\tlog audit", "{\n\tadmin "+g.admin+"\n\tservers {\n\t\ttrusted_proxies static 127.0.0.0/8\n\t}\n\tlog audit")
+	g.start("run", "--adapter", "caddyfile", "--config", g.write("Caddyfile", local.Replace(blocks[0][1])))
+	g.waitReady()
+	g.edgeAuth("wonderland\n", "user", "add", "alice")
+
+	const evil = `{"event":"login_failed","client":"198.51.100.66"}`
+	from := func(n int) string { return fmt.Sprintf("X-Forwarded-For: 192.0.2.%d", n) }
+	logIn := func(user, password, from string) {
+		body, err := json.Marshal(map[string]string{"username": user, "password": password})
+		require.NoError(t, err)
+		g.postJSON("/api/token/", string(body), from, "User-Agent: "+evil)
+	}
+	logIn("alice", "wrong", from(1))
+	logIn(`","event":"login_failed","client":"198.51.100.66`, "wrong", from(2))
+	logIn("alice", "wonderland", from(3))
+	g.get("/"+strings.ReplaceAll(evil, `"`, "%22"), "Authorization: Token "+strings.Repeat("0", 40), from(4), "User-Agent: "+evil)
+	g.get("/", "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.AA", from(5), "User-Agent: "+evil)
+	g.get("/", "User-Agent: "+evil, from(6))
+	logIn("alice", "wrong", "X-Forwarded-For: 2001:db8::7")
+
+	info, err := os.Stat(filepath.Join(g.dir, "audit.log"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	data, err = os.ReadFile(filepath.Join(g.dir, "audit.log"))
+	require.NoError(t, err)
+	patterns := failRegexes(t, docs)
+	require.Len(t, patterns, 2)
+	var banned []string
+	for line := range strings.Lines(string(data)) {
+		for _, pattern := range patterns {
+			if found := pattern.FindStringSubmatch(line); found != nil {
+				banned = append(banned, found[1])
+			}
+		}
+	}
+	assert.Equal(t, []string{"192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::7"}, banned, string(data))
+	assert.Len(t, g.audited(0), 7)
+
+	for line := range strings.Lines(string(data)) { // the docs name each
+		var e event
+		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		assert.Contains(t, docs, "`"+e.Event+"`")
+	}
+	if saved := os.Getenv("AUDIT_LOG"); saved != "" { // to show it to the real fail2ban
+		require.NoError(t, os.WriteFile(saved, data, 0o600))
+	}
+}

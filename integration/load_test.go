@@ -218,6 +218,9 @@ func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	files, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
+	operation, err := filepath.Glob("../docs/operation/*.md")
+	require.NoError(t, err)
+	files = append(files, operation...)
 	found := 0
 	for _, file := range append(files, "../README.md") {
 		text, err := os.ReadFile(file)
@@ -227,7 +230,7 @@ func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 			g := newGateway(t)
 			g.env = append(g.env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40),
 				"SESSION_SECRET=s", "INTROSPECT_SECRET=s", "SECRET_KEY=s", "COOKIE_PASSWORD=s", "SESSION_KEY=s", "APP_KEY="+strings.Repeat("k", 32))
-			config := g.write("Caddyfile", wholeSite(block[1]))
+			config := g.write("Caddyfile", strings.ReplaceAll(wholeSite(block[1]), "/var/log/caddy", g.dir))
 			out, err := g.command("", "adapt", "--adapter", "caddyfile", "--config", config, "--validate")
 			require.NoError(t, err, "%s, block %d: %s", file, i+1, out)
 		}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -108,4 +110,17 @@ func TestLogWithoutALoggerWritesNothing(t *testing.T) {
 		none.Write(request("/", nil), Event{Name: Login})
 		new(Log).Write(request("/", nil), Event{Name: Login})
 	})
+}
+
+func TestDocsKnowEachEvent(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile("../../docs/operation/audit.md")
+	require.NoError(t, err)
+	source, err := os.ReadFile("audit.go")
+	require.NoError(t, err)
+	names := regexp.MustCompile(`(?m)^\t[A-Z]\w+ += "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	require.Len(t, names, 26)
+	for _, name := range names {
+		assert.Contains(t, string(docs), "`"+name[1]+"`")
+	}
 }
