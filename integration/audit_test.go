@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -215,6 +216,18 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 			logIn()
 			g.do(http.MethodPost, "/logout/", "everywhere=1", form, session, from(1))
 		}, []string{"login|accepted|alice|||", "logout||alice||session|", "login|accepted|alice|||", "logout_everywhere||alice||session|"}},
+		{"account page ends a session, and the login of an app", func() {
+			logIn()
+			var sessions []struct{ ID string }
+			require.NoError(t, json.Unmarshal([]byte(g.callAdmin("GET", "/sessions/alice", "").body), &sessions))
+			require.Len(t, sessions, 1)
+			keep(pairOf(t, g.postJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1)))["refresh"])
+			page := g.get("/account/", session, from(1)).body
+			app := regexp.MustCompile(`name="id" value="(\w+)"><button class="plain" name="do" value="end_login"`).FindStringSubmatch(page)
+			require.NotNil(t, app, page)
+			g.do(http.MethodPost, "/account/", "do=end_login&id="+app[1], form, session, from(1))
+			g.do(http.MethodPost, "/account/", "do=end_session&id="+sessions[0].ID, form, session, from(1))
+		}, []string{"login|accepted|alice|||", "login|accepted|alice|||", "session_ended||alice||jwt|", "session_ended||alice||session|"}},
 		{"wrong credentials, once each, also where three policies meet", func() {
 			for _, wrong := range []string{"Token " + wrongToken, "Bearer " + keep(pair["access"]+"x"), "Basic YWxpY2U6YmFzaWMtY2FuYXJ5"} {
 				a := g.get("/twice", "Authorization: "+wrong, from(6))
@@ -275,11 +288,12 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 			before = len(g.audited(0))
 		}
 		step.do()
-		var got []string
-		for _, e := range g.audited(before) {
-			got = append(got, e.short())
+		events := g.audited(before)
+		got := make([]string, len(events))
+		for i, e := range events {
+			got[i] = e.short()
 		}
-		assert.Equal(t, step.want, got, step.name)
+		assert.Equal(t, append([]string{}, step.want...), got, step.name)
 	}
 
 	events := g.audited(0)
@@ -302,7 +316,7 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 	a := g.get("/twice", "Authorization: Token "+wrongToken)
 	last := g.audited(len(events))
 	require.Len(t, last, 1)
-	assert.Equal(t, a.header.Get("X-Request-Id"), last[0].RequestID, "the client was told the same id")
+	assert.Equal(t, a.header.Get("X-Request-ID"), last[0].RequestID, "the client was told the same id")
 
 	data, err := os.ReadFile(filepath.Join(g.dir, "audit.log"))
 	require.NoError(t, err)
@@ -319,6 +333,7 @@ func TestAuditLogStandsInTheUsualLogWithoutOneOfItsOwn(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
 	g.get("/a%0Ab%1B%5B31m", "Authorization: Token "+strings.Repeat("0", 40), "User-Agent: \u009b31mred\" , \"event\":\"login")
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"event":"`)) > 0 }, "no line")
 	lines := g.log.lines(`"event":"`)
 	require.Len(t, lines, 1)
 	var e event
@@ -336,8 +351,8 @@ func failRegexes(t testing.TB, docs string) []*regexp.Regexp {
 	_, after, found := strings.Cut(docs, "failregex = ")
 	require.True(t, found)
 	lines, _, _ := strings.Cut(after, "datepattern")
-	var all []*regexp.Regexp
-	for _, line := range strings.Split(strings.TrimSpace(lines), "\n") {
+	all := make([]*regexp.Regexp, 0, 2)
+	for line := range strings.SplitSeq(strings.TrimSpace(lines), "\n") {
 		all = append(all, regexp.MustCompile(strings.ReplaceAll(strings.TrimSpace(line), "<ADDR>", `(?P<ip>[0-9a-f:.]+)`)))
 	}
 	return all

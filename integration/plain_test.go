@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -35,6 +36,7 @@ func TestLoginByPlainHTTPIsToldAsWhatItIsAndNotLooped(t *testing.T) {
 		assert.Contains(t, lost, says)
 		assert.NotContains(t, lost, "__Host-edge_auth")
 	}
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("come to the login by plain HTTP")) > 0 }, "not told")
 	assert.Len(t, g.log.lines("come to the login by plain HTTP"), 1)
 
 	through := post("Origin: https://app.test\r\nX-Forwarded-Proto: https\r\n")

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -96,14 +97,14 @@ func TestPolicyStandsInCaddysOwnAuthenticationHandler(t *testing.T) {
 	} {
 		a := g.get(c.path, c.headers...)
 		assert.Equal(t, "Token", a.header.Get("WWW-Authenticate"), name)
-		assert.Len(t, a.header.Get("X-Request-Id"), 36, name)
+		assert.Len(t, a.header.Get("X-Request-ID"), 36, name)
 		assert.Empty(t, a.header.Get("Location"), name)
 		got := up.one(t)
 		assert.Equal(t, []string{"401"}, header(got, "X-Error"), name)
 		assert.Empty(t, header(got, "Remote-User"), name)
 		assert.Empty(t, header(got, "Authorization"), name)
 	}
-	assert.Len(t, g.log.lines(`"event":"credential_rejected"`), 2)
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"event":"credential_rejected"`)) == 2 }, "not audited")
 	assert.Contains(t, g.metrics(), `caddy_edge_auth_requests_total{authenticator="token",outcome="forbidden",policy="staff"} 1`)
 
 	assert.Len(t, g.log.lines("clients can forge them"), 1, "the open way beside the guarded one")
@@ -116,7 +117,7 @@ func TestPolicyStandsInCaddysOwnAuthenticationHandler(t *testing.T) {
 	assert.Equal(t, []string{"service temporarily unavailable, try again later"}, header(got, "X-Cause"), "a fixed sentence")
 	assert.Empty(t, header(got, "Remote-User"))
 	assert.Empty(t, header(got, "Authorization"))
-	require.NotEmpty(t, g.log.lines("auth provider returned error"))
+	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("auth provider returned error")) == 1 }, "the outage is not logged")
 	assert.NotContains(t, strings.Join(g.log.lines("auth provider returned error"), ""), "127.0.0.1:", "no address")
 }
 

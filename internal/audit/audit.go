@@ -27,7 +27,7 @@ const (
 	LoginRefused        = "login_refused" // there were too many attempts
 	Logout              = "logout"
 	LogoutEverywhere    = "logout_everywhere"
-	CredentialRejected  = "credential_rejected"
+	CredentialRejected  = "credential_rejected" //nolint:gosec // a name
 	TokenCreated        = "token_created"
 	TokenRevoked        = "token_revoked"
 	TokenRotated        = "token_rotated"
