@@ -54,6 +54,10 @@ var adminRoutes = map[string]adminHandler{
 	"GET /edge_auth/users":                       listUsers,
 	"POST /edge_auth/users":                      addUser,
 	"DELETE /edge_auth/users/{id}":               removeUser,
+	"GET /edge_auth/health":                      showHealth,
+	"GET /edge_auth/keys":                        showKeys,
+	"GET /edge_auth/cache":                       showCache,
+	"DELETE /edge_auth/cache":                    clearCache,
 	"GET /edge_auth/tokens":                      listTokens,
 	"POST /edge_auth/tokens":                     createToken,
 	"DELETE /edge_auth/tokens":                   revokeTokens,
@@ -68,6 +72,7 @@ var adminRoutes = map[string]adminHandler{
 	"GET /edge_auth/backup":                      backup,
 	"PUT /edge_auth/backup":                      restore,
 	"POST /edge_auth/migrate":                    migrate,
+	"POST /edge_auth/explain":                    explainRequest,
 	"POST /edge_auth/jwt":                        createJWT,
 	"POST /edge_auth/jwt/revoke":                 revokeJWT,
 	"POST /edge_auth/users/{id}/logout":          logOutUser,
@@ -106,6 +111,9 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if file, ok := answer.(store.Backup); ok && err == nil {
 		sendFile(w, file)
 		return
+	}
+	if told, ok := answer.(health); ok {
+		status = told.httpStatus(false)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

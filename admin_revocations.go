@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
@@ -79,6 +80,9 @@ func namesOfJWT(token string, idClaims []string, now time.Time) ([]string, time.
 // not be one of ours.
 func logOutUser(app *App, r *http.Request) (any, error) {
 	id := r.PathValue("id")
+	if !identity.ValidID(id) {
+		return nil, badRequest("'%s' can't be the id of a user", id)
+	}
 	return did(map[string]string{"logged_out": id}, audit.Event{Name: audit.LogoutEverywhere, User: id}), app.endLogins(r.Context(), id)
 }
 

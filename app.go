@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
+	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -50,17 +52,20 @@ type App struct {
 	// token that are printed to the log once. For trying things out only.
 	DemoUser *DemoUser `json:"demo_user,omitempty"`
 
-	builtIn  *Policy // "default", where the config gives none
-	store    *watchedStore
-	storeKey string // all that defines the store
-	cache    *cache.Cache
-	refusals *cache.Cache
-	maxAge   time.Duration // of what is in cache
-	ring     *ownKeys
-	storage  certmagic.Storage
-	metrics  *metrics
-	logger   *zap.Logger
-	audit    *audit.Log
+	builtIn   *Policy   // "default", where the config gives none
+	declared  *resolver // the policies as the config has them, for those that use them
+	store     *watchedStore
+	stores    []*watchedStore // that and others that authenticators name, once each
+	storeKey  string          // all that defines the store
+	cache     *cache.Cache
+	refusals  *cache.Cache
+	maxAge    time.Duration // of what is in cache
+	ring      *ownKeys
+	explained *explanations // the last refusals
+	storage   certmagic.Storage
+	metrics   *metrics
+	logger    *zap.Logger
+	audit     *audit.Log
 
 	// Written while the config is loaded, read by requests of this config. The
 	// names may still grow while another server already serves.
@@ -68,6 +73,8 @@ type App struct {
 	servers map[*caddyhttp.Server]struct{}
 
 	idClaims []string // by which policies know the JWTs that were revoked
+
+	keySets []*keys.Remote // of issuers, once each
 
 	releases []func() error
 	started  context.Context //nolint:containedctx // bounds what Start leaves running
@@ -105,16 +112,30 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.metrics, err = newMetrics(ctx); err != nil {
 		return err
 	}
+	if a.explained, err = pooled(a, "explanations", func() (*explanations, error) { return new(explanations), nil }); err != nil {
+		return err
+	}
 	if err := a.provisionStore(ctx); err != nil {
 		return err
 	}
 	if err := a.provisionKeys(); err != nil {
 		return err
 	}
+	return a.provisionPolicies(ctx)
+}
+
+func (a *App) provisionPolicies(ctx caddy.Context) error {
+	a.declared = newResolver(maps.Clone(a.Policies))
 	for _, name := range a.policyNames() {
-		if err := a.Policies[name].provision(ctx, a, name); err != nil {
+		whole, err := a.declared.policy(name)
+		if err != nil {
+			return err
+		}
+		p := whole.clone()
+		if err := p.provision(ctx, a, name); err != nil {
 			return fmt.Errorf("policy '%s': %w", name, err)
 		}
+		a.Policies[name] = p
 	}
 	return nil
 }
@@ -173,26 +194,21 @@ func (a *App) provisionCache(provider store.Provider) error {
 	}
 	a.maxAge = settings.MaxAge
 	var err error
-	if a.cache, err = a.openCache("cache", settings.Entries); err != nil {
+	if a.cache, err = a.openCache(cacheOfFindings, settings.Entries); err != nil {
 		return err
 	}
-	a.refusals, err = a.openCache("refusals", min(settings.Entries, maxRefusals))
+	a.refusals, err = a.openCache(cacheOfRefusals, min(settings.Entries, maxRefusals))
 	return err
 }
 
-func (a *App) openCache(what string, entries int) (*cache.Cache, error) {
-	return pooled(a, fmt.Sprintf("%s %d", what, entries), func() (*cache.Cache, error) { return cache.New(entries), nil })
-}
+// What the caches are called, in the pool and in metrics.
+const (
+	cacheOfFindings = "findings"
+	cacheOfRefusals = "refusals"
+)
 
-// openStore takes the store that provider describes from the pool.
-func (a *App) openStore(provider store.Provider) (*watchedStore, error) {
-	handle, err := pooled(a, "store "+provider.Key(), provider.New)
-	if err != nil {
-		return nil, err
-	}
-	watched := &watchedStore{Handle: handle, outage: &outage{what: "store", logger: a.logger}}
-	watched.teller, _ = handle.(store.Teller)
-	return watched, nil
+func (a *App) openCache(what string, entries int) (*cache.Cache, error) {
+	return pooled(a, fmt.Sprintf("%s%s %d", cachePrefix, what, entries), func() (*cache.Cache, error) { return cache.New(entries), nil })
 }
 
 // pooled takes a value from the pool, or makes it, and sees to it that Cleanup
@@ -215,6 +231,7 @@ func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, 
 func (a *App) Start() error {
 	for server := range a.servers {
 		warnOfLeaks(server, a.logger)
+		warnOfLoginLoops(server, a.logger)
 	}
 	if opener, ok := a.store.Handle.(interface{ Open() error }); ok {
 		// A file that can't be opened is a mistake, not an outage.
@@ -227,10 +244,21 @@ func (a *App) Start() error {
 	return nil
 }
 
+// prepareOffline does what a config needs that is not started, but asked what it would
+// do.
+func (a *App) prepareOffline(ctx context.Context) error {
+	if !a.ring.wanted.Load() {
+		return nil
+	}
+	return a.ring.fill(ctx, a.storage)
+}
+
 // settle does what may wait for the network. It ends by itself, at the latest
 // when the app is cleaned up.
 func (a *App) settle(ctx context.Context) {
-	_ = a.store.Ping(ctx) // the store itself tells of an outage
+	for _, s := range a.stores {
+		_ = s.Ping(ctx) // the store itself tells of an outage
+	}
 	a.ring.settle(ctx, a.storage, a.logger)
 	if a.DemoUser != nil {
 		a.DemoUser.settle(ctx, a)

@@ -3,6 +3,7 @@ package edgeauth
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -42,7 +43,7 @@ func (a *App) Foreign(url, prefix string) (store.Foreign, error) {
 	} else if from.teller != nil {
 		from.teller.Watch(prefix)
 	}
-	return &watchedForeign{Foreign: reader.Foreign(), outage: from.outage, teller: from.teller}, nil
+	return &watchedForeign{Foreign: reader.Foreign(), of: from}, nil
 }
 
 // SigningKeys are the keys that our own tokens are signed with.
@@ -56,7 +57,11 @@ func (a *App) EnsureSigningKeys(ctx context.Context) error { return a.ring.fill(
 
 // KeySet returns the live key set at url.
 func (a *App) KeySet(url string) (*keys.Remote, error) {
-	return pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
+	set, err := pooled(a, "key set "+url, func() (*keys.Remote, error) { return keys.NewRemote(url, a.logger) })
+	if err == nil && !slices.Contains(a.keySets, set) {
+		a.keySets = append(a.keySets, set)
+	}
+	return set, err
 }
 
 // Pooled returns what guests keep under key, across reloads.

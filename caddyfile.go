@@ -21,6 +21,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth", httpcaddyfile.After, "basic_auth")
 	httpcaddyfile.RegisterHandlerDirective("edge_auth_issuer", parseIssuer)
 	httpcaddyfile.RegisterDirectiveOrder("edge_auth_issuer", httpcaddyfile.After, "basic_auth") // and so before edge_auth
+	httpcaddyfile.RegisterHandlerDirective("edge_auth_health", parseHealth)
+	httpcaddyfile.RegisterDirectiveOrder("edge_auth_health", httpcaddyfile.After, "basic_auth") // and so before the issuer
 }
 
 // parseGlobal reads the global option:
@@ -42,8 +44,14 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
+	blocks := policyBlocks{blocks: make(map[string]*caddyfile.Dispenser), read: app.Policies}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := app.unmarshalOption(d); err != nil {
+		if err := app.unmarshalOption(d, &blocks); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range blocks.names {
+		if _, err := blocks.policy(name); err != nil {
 			return nil, err
 		}
 	}
@@ -52,7 +60,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 
 var globalOptions = []string{"demo_user", "policy", "signing_key", "store"}
 
-func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
+func (a *App) unmarshalOption(d *caddyfile.Dispenser, policies *policyBlocks) error {
 	switch option := d.Val(); option {
 	case "store":
 		if a.StoreRaw != nil {
@@ -73,7 +81,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		a.SigningKeyFiles = append(a.SigningKeyFiles, files...)
 
 	case "policy":
-		return a.unmarshalPolicy(d)
+		return policies.add(d)
 
 	case "demo_user":
 		args := d.RemainingArgs()
@@ -90,25 +98,6 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return words.Wrap(d, words.Unknown("option", option, globalOptions))
 	}
 	return nil
-}
-
-func (a *App) unmarshalPolicy(d *caddyfile.Dispenser) error {
-	var name string
-	if !d.AllArgs(&name) {
-		return d.ArgErr()
-	}
-	if err := checkPolicyName(name); err != nil {
-		return words.Wrap(d, err)
-	}
-	if a.Policies[name] != nil {
-		return d.Errf("two policies are called '%s'; give one another name", name)
-	}
-	p := new(Policy)
-	if err := p.unmarshalBody(d, a.Policies); err != nil {
-		return err
-	}
-	a.Policies[name] = p
-	return words.Wrap(d, p.check())
 }
 
 // parseDirective reads the directive:
@@ -151,6 +140,7 @@ func (h *Handler) unmarshal(helper httpcaddyfile.Helper) error {
 	if err != nil {
 		return err
 	}
+	named := newResolver(policies)
 	args := d.RemainingArgs()
 	if len(args) > 1 {
 		return d.Errf("edge_auth takes one policy or 'off', not %d words", len(args))
@@ -159,13 +149,14 @@ func (h *Handler) unmarshal(helper httpcaddyfile.Helper) error {
 		h.Off = true
 	} else if len(args) == 1 {
 		h.Use = args[0]
-		if _, ok := policies[h.Use]; !ok && h.Use != defaultPolicy {
-			return words.Wrap(d, words.Unknown("policy", h.Use, namesOf(policies)))
-		}
 	}
 	body := new(Policy)
 	if h.Use != "" {
-		body.use(policies[h.Use])
+		base, err := named.policy(h.Use)
+		if err != nil {
+			return words.Wrap(d, err)
+		}
+		body.use(base)
 	}
 	lines := false
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -173,7 +164,7 @@ func (h *Handler) unmarshal(helper httpcaddyfile.Helper) error {
 		if h.Off {
 			return d.Errf("'off' authenticates nobody, so it has no options; found '%s'", d.Val())
 		}
-		if err := body.unmarshalOption(d, policies); err != nil {
+		if err := body.unmarshalOption(d, named); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package edgeauth
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -12,14 +11,15 @@ import (
 
 // The options of a policy, beside its authenticators.
 var policyOptions = []string{
-	"allow_trailer", "check_user", "identity_header", "identity_headers", "keep_credentials", "keep_header",
-	"login_url", "optional", "require", "use",
+	"allow_preflight", "allow_trailer", "check_user", "identity_header", "identity_headers", "keep_credentials",
+	"keep_header", "login_url", "optional", "report_only", "require", "use",
 }
 
-// unmarshalBody reads the block of a policy. known are those that 'use' may name.
-func (p *Policy) unmarshalBody(d *caddyfile.Dispenser, known map[string]*Policy) error {
+// unmarshalBody reads the block of a policy. Those that 'use' may name come from
+// others.
+func (p *Policy) unmarshalBody(d *caddyfile.Dispenser, others known) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := p.unmarshalOption(d, known); err != nil {
+		if err := p.unmarshalOption(d, others); err != nil {
 			return err
 		}
 	}
@@ -27,24 +27,33 @@ func (p *Policy) unmarshalBody(d *caddyfile.Dispenser, known map[string]*Policy)
 	return nil
 }
 
-func (p *Policy) unmarshalOption(d *caddyfile.Dispenser, known map[string]*Policy) error {
+func (p *Policy) unmarshalOption(d *caddyfile.Dispenser, others known) error {
 	switch option := d.Val(); option {
 	case "use":
 		var name string
 		if !d.AllArgs(&name) {
 			return d.ArgErr()
 		}
-		other := known[name]
-		if other == nil {
-			return words.Wrap(d, words.Unknown("policy", name, namesOf(known)))
+		other, err := others.policy(name)
+		if err != nil {
+			return wrapUse(d, err)
 		}
 		p.use(other)
 	case "optional":
 		return words.Flag(d, &p.Optional)
+	case "allow_preflight":
+		return words.Flag(d, &p.AllowPreflight)
+	case "report_only":
+		return words.Flag(d, &p.ReportOnly)
 	case "keep_credentials":
 		return words.Flag(d, &p.KeepCredentials)
 	case "require":
-		return p.unmarshalRequire(d)
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		rule, err := unmarshalRequirement(d)
+		p.Require = append(p.Require, rule)
+		return err
 	case "check_user":
 		return p.unmarshalCheckUser(d)
 	case "identity_headers":
@@ -79,51 +88,6 @@ func (p *Policy) unmarshalAuthenticator(d *caddyfile.Dispenser) error {
 	}
 	p.AuthenticatorsRaw = append(p.AuthenticatorsRaw, raw)
 	return nil
-}
-
-// use takes another policy's lines over, as if they stood here. What may stand
-// only once is left to inherit, since an own line goes before it.
-func (p *Policy) use(other *Policy) {
-	p.AuthenticatorsRaw = append(p.AuthenticatorsRaw, other.AuthenticatorsRaw...)
-	p.Require = append(p.Require, other.Require...)
-	p.IdentityHeader = append(p.IdentityHeader, other.IdentityHeader...)
-	p.KeepHeader = append(p.KeepHeader, other.KeepHeader...)
-	p.AllowTrailer = append(p.AllowTrailer, other.AllowTrailer...)
-	p.used = append(p.used, other)
-}
-
-// inherit takes from used policies what the body itself does not say.
-func (p *Policy) inherit() {
-	for _, other := range p.used {
-		p.Optional = p.Optional || other.Optional
-		p.KeepCredentials = p.KeepCredentials || other.KeepCredentials
-		p.CheckUser = cmp.Or(p.CheckUser, other.CheckUser)
-		p.IdentityHeaders = cmp.Or(p.IdentityHeaders, other.IdentityHeaders)
-		p.LoginURL = cmp.Or(p.LoginURL, other.LoginURL)
-	}
-	p.used = nil
-}
-
-func (p *Policy) unmarshalRequire(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) < 2 {
-		return d.ArgErr()
-	}
-	var rule Requirement
-	switch kind, values := args[0], args[1:]; kind {
-	case "user":
-		rule.User = values
-	case "group":
-		rule.Group = values
-	case "scope":
-		rule.Scope = values
-	case "claim":
-		rule.Claim, rule.Values = values[0], values[1:]
-	default:
-		return words.Wrap(d, words.Unknown("requirement", kind, []string{"claim", "group", "scope", "user"}))
-	}
-	p.Require = append(p.Require, rule)
-	return words.Wrap(d, rule.check())
 }
 
 func (p *Policy) unmarshalCheckUser(d *caddyfile.Dispenser) error {

@@ -32,7 +32,8 @@ again: only its digest is kept.`,
 			flags.StringP("config", "c", "", "The config file that says where the admin API is")
 			flags.StringP("adapter", "a", "", "The config adapter for that file")
 			flags.Bool("json", false, "Print JSON, for scripts")
-			cmd.AddCommand(userCommand(), tokenCommand(), sessionCommand(), jwtCommand(), importCommand(), backupCommand(), restoreCommand(), migrateCommand())
+			cmd.AddCommand(userCommand(), tokenCommand(), sessionCommand(), jwtCommand(), importCommand(), backupCommand(), restoreCommand(), migrateCommand(),
+				explainCommand(), healthCommand(), keysCommand(), cacheCommand())
 		},
 	})
 }

@@ -60,9 +60,7 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	if who == nil {
 		return nil
 	}
-	for _, name := range s.set { // of an earlier policy
-		delete(r.Header, name)
-	}
+	s.withdraw(r) // what an earlier policy said
 	s.who = who
 	s.set = p.sets
 	if err := p.preset.Forward(r.Header, who, s.values()); err != nil {

@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,16 +25,30 @@ type proxied struct {
 type walker struct {
 	server *caddyhttp.Server
 	found  []proxied
+	guards []placed
 	named  []string // the named routes being walked, against a cycle
 }
 
+// placed is a handler of ours and the host that it stands under; empty: any.
+type placed struct {
+	*Handler
+
+	host string
+}
+
 // cover says what requests have certainly passed at some point of the routes.
-type cover struct{ stripped, identity bool }
+type cover struct {
+	stripped, identity bool
+
+	host string // one of those that they are for; empty: any
+}
 
 // routes walks a list and returns what holds behind it.
 func (k *walker) routes(list caddyhttp.RouteList, place string, at cover) cover {
 	for _, route := range list {
-		after := k.handlers(route.Handlers, place+matcherText(route.MatcherSets), at)
+		inside := at
+		inside.host = cmp.Or(hostOf(route.MatcherSets), at.host)
+		after := k.handlers(route.Handlers, place+matcherText(route.MatcherSets), inside)
 		// Of a group only one route runs, so none of them is certain.
 		if alwaysMatches(route.MatcherSets) && route.Group == "" {
 			at = after
@@ -48,6 +63,7 @@ func (k *walker) handlers(list []caddyhttp.MiddlewareHandler, place string, at c
 		case *Handler:
 			at.stripped = true
 			at.identity = at.identity || !h.Off
+			k.guards = append(k.guards, placed{h, at.host})
 		case *ErrorHandler:
 			at.stripped = true
 		case *caddyauth.Authentication:
@@ -96,6 +112,18 @@ func alwaysMatches(sets caddyhttp.MatcherSets) bool {
 			return !ok || !slices.Contains(*path, "*")
 		})
 	})
+}
+
+// hostOf is a host that a route is for; empty: any.
+func hostOf(sets caddyhttp.MatcherSets) string {
+	for _, set := range sets {
+		for _, matcher := range set {
+			if hosts, ok := matcher.(*caddyhttp.MatchHost); ok && len(*hosts) > 0 {
+				return strings.Replace((*hosts)[0], "*", "any", 1)
+			}
+		}
+	}
+	return ""
 }
 
 // matcherText tells in words where a route leads, for a log line.

@@ -6,6 +6,7 @@ package edgeauth
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -73,7 +74,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	switch {
 	case h.Off:
 	case h.Policy != nil:
-		err = h.Policy.provision(ctx, h.app, inlineName)
+		if err = h.Policy.resolve(h.app.declared); err == nil {
+			err = h.Policy.provision(ctx, h.app, inlineName)
+		}
 	default:
 		h.Policy, err = h.app.policyNamed(ctx, h.Use)
 	}
@@ -115,23 +118,56 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 	guarded, err := h.guards(r)
 	if err != nil {
+		state.judged = judgement{policy: h.Policy, outcome: outcomeUnavailable}
+	}
+	if err = h.reported(r, state, new(result), err); err != nil {
 		return h.refuse(w, r, err) // a matcher that fails must not open the door
 	}
 	if !guarded {
 		return next.ServeHTTP(w, r)
 	}
-	result, err := h.Policy.identify(r, state)
-	if err == nil {
-		err = h.Policy.authorize(r, &result)
+	if h.Policy.AllowPreflight && isPreflight(r) {
+		h.Policy.removeCredentials(r, state)
+		return next.ServeHTTP(w, r)
 	}
-	h.app.metrics.observe(h.Policy, &result, err)
+	result, err := h.judge(r, state)
 	if err == nil {
-		err = h.Policy.forward(r, state, result.who)
+		err = h.forward(r, state, &result)
 	}
 	if err != nil {
 		return h.refuse(w, r, err)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// judge says who is calling, and whether they may pass. A policy that only reports
+// lets everybody pass.
+func (h *Handler) judge(r *http.Request, s *state) (result, error) {
+	began := time.Now()
+	result, err := h.assess(r, s)
+	h.app.metrics.observe(h.Policy, &result, err, time.Since(began))
+	h.Policy.trace(r, s, &result, err, began)
+	return result, h.reported(r, s, &result, err)
+}
+
+// assess is what judge and an explanation have in common.
+func (h *Handler) assess(r *http.Request, s *state) (result, error) {
+	result, err := h.Policy.identify(r, s)
+	if err == nil {
+		err = h.Policy.authorize(r, s, &result)
+	}
+	s.judged = judgement{policy: h.Policy, result: result, outcome: outcomeOf(&result, err)}
+	return result, err
+}
+
+// forward tells the upstream who is calling.
+func (h *Handler) forward(r *http.Request, s *state, res *result) error {
+	err := h.Policy.forward(r, s, res.who)
+	if err != nil {
+		s.withdraw(r)
+		s.judged.outcome = outcomeUnavailable
+	}
+	return h.reported(r, s, res, err)
 }
 
 // guards reports whether the policy holds for r.

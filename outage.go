@@ -23,8 +23,7 @@ type outage struct {
 func (o *outage) note(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrWrongType),
-		errors.Is(err, store.ErrChanged), errors.Is(err, store.ErrHeld):
+	case isAnswer(err):
 		if o.down.Load() && o.down.Swap(false) {
 			o.logger.Info(o.what + " answers again")
 		}
@@ -34,4 +33,10 @@ func (o *outage) note(err error) error {
 		}
 	}
 	return err
+}
+
+// isAnswer reports whether the outcome of a call is one that a store gave that works.
+func isAnswer(err error) bool {
+	return err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, store.ErrWrongType) ||
+		errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrHeld)
 }

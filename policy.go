@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -18,6 +19,10 @@ import (
 
 // Policy says who may pass and what the upstream is told about them.
 type Policy struct {
+	// Use names policies of the app whose lines are taken over, before those of this
+	// one. What may be said once is said by this policy, or else by the first of them.
+	Use []string `json:"use,omitempty"`
+
 	// Authenticators are asked in this order, and the first that finds a
 	// credential of its kind decides. At least one is needed.
 	AuthenticatorsRaw []json.RawMessage `json:"authenticators,omitempty" caddy:"namespace=edge_auth.authenticators inline_key=authenticator"`
@@ -28,6 +33,17 @@ type Policy struct {
 
 	// Require are rules that must all hold for whoever was authenticated.
 	Require []Requirement `json:"require,omitempty"`
+
+	// AllowPreflight lets a CORS preflight through, stripped: a request of OPTIONS with
+	// Origin and Access-Control-Request-Method, and no body (Fetch standard, section
+	// 4.8). Browsers send it without credentials. Default: it is guarded like all others.
+	AllowPreflight bool `json:"allow_preflight,omitempty"`
+
+	// ReportOnly refuses nobody: requests pass, stripped, with the identity where
+	// there is one, and with their credentials, since the application behind still
+	// checks for itself. What would have been refused is logged and counted. For
+	// moving a live site over.
+	ReportOnly bool `json:"report_only,omitempty"`
 
 	// CheckUser looks the caller's user record up: "on" refuses who is known to
 	// be disabled or must log in anew, "strict" also who has no record.
@@ -69,6 +85,8 @@ type Policy struct {
 	sets    []string // the headers that it may set
 	app     *App
 	logger  *zap.Logger
+
+	loopTold *sync.Once // that logging in leads round in circles
 }
 
 // inlineName is the name, in logs and metrics, of a policy that has none.
@@ -90,6 +108,15 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		return err
 	}
 	p.name, p.app, p.logger = name, app, ctx.Logger()
+	if p.ReportOnly {
+		p.KeepCredentials = true // the application behind still needs them
+		p.logger.Warn("report_only is on: this policy refuses nobody, it only logs whom it would refuse", zap.String("policy", p.name))
+	}
+	for i := range p.Require {
+		if err := p.Require[i].provision(ctx); err != nil {
+			return err
+		}
+	}
 
 	configs := make([]string, len(p.AuthenticatorsRaw))
 	for i, raw := range p.AuthenticatorsRaw {
@@ -131,6 +158,10 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		}
 	}
 	p.warnOfMixedIDs()
+	p.loopTold = new(sync.Once)
+	if p.LoginURL != "" {
+		p.cookies = append(p.cookies, loopCookies...) // they are ours
+	}
 	p.preset, _ = identity.PresetNamed(p.IdentityHeaders)
 	p.keep = identity.NewNames(p.KeepHeader...)
 	p.sets = p.preset.Headers()
@@ -228,6 +259,15 @@ type result struct {
 	who        *identity.Identity
 	credential authenticators.Credential
 	by         *member
+	unmet      *Requirement // the rule that keeps who out; nil: none does
+}
+
+// name is that of the authenticator that decided; empty: none did.
+func (res *result) name() string {
+	if res.by == nil {
+		return ""
+	}
+	return res.by.name
 }
 
 // identify asks the authenticators in their order. A result without who, and no

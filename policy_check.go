@@ -1,8 +1,10 @@
 package edgeauth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -12,17 +14,20 @@ import (
 
 // check refuses a policy that can't be meant.
 func (p *Policy) check() error {
-	if len(p.AuthenticatorsRaw) == 0 {
+	if len(p.AuthenticatorsRaw) == 0 && len(p.Use) == 0 {
 		return errors.New("policy without authenticators: name at least one of " +
 			strings.Join(guestNames(authenticators.Namespace), ", ") + "; or 'off', which authenticates nobody")
 	}
 	if p.Optional && len(p.Require) > 0 {
 		return errors.New("'optional' lets everybody pass, so 'require' beside it would not hold; leave one of them out")
 	}
-	for _, rule := range p.Require {
-		if err := rule.check(); err != nil {
+	for i := range p.Require {
+		if err := p.Require[i].check(); err != nil {
 			return err
 		}
+	}
+	if err := p.checkRequirements(); err != nil {
+		return err
 	}
 	switch p.CheckUser {
 	case "", checkUserOn, checkUserStrict:
@@ -57,6 +62,69 @@ func (p *Policy) checkHeaders() error {
 		if identity.CheckName(name) != nil || set.Has(name) {
 			return fmt.Errorf("allow_trailer %s: not a name that a trailer may have", name)
 		}
+	}
+	return nil
+}
+
+// checkRequirements refuses rules that can never hold, for nobody would ever pass.
+func (p *Policy) checkRequirements() error {
+	if len(p.Use) > 0 {
+		return nil // what it takes over is not known yet
+	}
+	kinds := p.kinds()
+	var users, methods *Requirement
+	for i := range p.Require {
+		rule := &p.Require[i]
+		if err := rule.checkAgainst(kinds); err != nil {
+			return err
+		}
+		for _, only := range []struct {
+			first  **Requirement
+			values func(*Requirement) []string
+		}{
+			{&users, func(q *Requirement) []string { return q.User }},
+			{&methods, func(q *Requirement) []string { return q.Method }},
+		} {
+			values := only.values(rule)
+			if len(values) == 0 {
+				continue
+			}
+			if *only.first == nil {
+				*only.first = rule
+			} else if !slices.ContainsFunc(values, func(v string) bool { return slices.Contains(only.values(*only.first), v) }) {
+				return fmt.Errorf("'%s' and '%s' can't both hold, and each line must; put alternatives into one line", *only.first, rule)
+			}
+		}
+	}
+	return nil
+}
+
+// kinds are the names of the policy's authenticators.
+func (p *Policy) kinds() []string {
+	var kinds []string
+	for _, raw := range p.AuthenticatorsRaw {
+		var guest struct {
+			Authenticator string `json:"authenticator"`
+		}
+		if json.Unmarshal(raw, &guest) == nil {
+			kinds = append(kinds, guest.Authenticator)
+		}
+	}
+	return kinds
+}
+
+// checkAgainst refuses a rule that no credential of these kinds can meet.
+func (q *Requirement) checkAgainst(kinds []string) error {
+	for _, method := range q.Method {
+		if !slices.Contains(kinds, method) {
+			return fmt.Errorf("%s: the policy has no '%s', so this never holds; it has: %s", q, method, strings.Join(kinds, ", "))
+		}
+	}
+	// A password with each request proves no login, and a list of users has no more
+	// than names and groups.
+	onlyBasic := !slices.ContainsFunc(kinds, func(kind string) bool { return kind != "basic" })
+	if onlyBasic && (q.MaxAge != 0 || len(q.AMR) > 0 || len(q.Scope) > 0 || q.Claim != "") {
+		return fmt.Errorf("%s: 'basic', which is all that the policy has, says nothing of that, so this never holds", q)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,7 +172,7 @@ func TestRequirements(t *testing.T) {
 		{Claim: "tenant.missing.x", Values: []string{"<nil>"}}: false,
 	} {
 		require.NoError(t, rule.check())
-		assert.Equal(t, met, rule.met(who), rule.String())
+		assert.Equal(t, met, rule.met(request(), who, time.Now()), rule.String())
 	}
 	for _, rule := range []Requirement{
 		{}, {User: []string{""}}, {User: []string{"a"}, Group: []string{"b"}}, {Claim: "a"}, {Values: []string{"a"}}, {Claim: "a..b", Values: []string{"a"}},

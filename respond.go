@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -28,6 +25,10 @@ type refusal struct {
 	status     int
 	challenges []string
 	location   string
+	cookie     *http.Cookie
+
+	// What placeholders tell of it: where to log in, and who was refused.
+	requestID, login, user string
 
 	Detail   string                   `json:"detail"`
 	Code     string                   `json:"code"`
@@ -39,23 +40,37 @@ func (a *refusal) Error() string { return a.Detail }
 // refuse answers a request that may not pass. It is the one place that turns
 // an error into a status.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
-	answer := h.Policy.answerTo(r, err)
+	s := stateOf(r)
+	answer := h.answerTo(r, s, err)
 	failure := caddyhttp.Error(answer.status, answer)
-	id := authenticators.RequestID(r)
 	if c := h.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
-		c.Write(zap.String("request_id", id), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
+		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
 			zap.String("code", answer.Code), zap.String("err_id", failure.ID), zap.Error(err))
 	}
 	h.Policy.auditRejection(r, err)
-	w.Header().Set(authenticators.RequestIDHeader, id)
+	h.app.explained.add(h.explainRefusal(r, s, answer, err))
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {
 		if !h.Policy.KeepCredentials { // whoever draws the error page needs none
-			h.Policy.removeCredentials(r, stateOf(r))
+			h.Policy.removeCredentials(r, s)
 		}
 		return failure
 	}
 	return answer.write(w, r)
+}
+
+// answerTo is the answer to an error, which placeholders show from now on.
+func (h *Handler) answerTo(r *http.Request, s *state, err error) *refusal {
+	a := h.Policy.answerTo(r, err)
+	a.requestID = authenticators.RequestID(r)
+	if a.status == http.StatusForbidden && s.judged.who != nil {
+		a.user = s.judged.who.ID
+	}
+	if h.Policy.LoginURL != "" {
+		a.login = loginLocation(h.Policy.LoginURL, originalURL(r))
+	}
+	s.refused = a
+	return a
 }
 
 // answerTo decides by the error's type, never by its text.
@@ -68,13 +83,14 @@ func (p *Policy) answerTo(r *http.Request, err error) *refusal {
 		a.challenges = p.challenges(rejected.Challenge)
 		return a
 	case errors.As(err, &forbidden):
-		return &refusal{status: http.StatusForbidden, Code: forbidden.Code, Detail: forbidden.Detail}
+		a := &refusal{status: http.StatusForbidden, Code: forbidden.Code, Detail: forbidden.Detail}
+		if forbidden.Challenge != "" {
+			a.challenges = []string{forbidden.Challenge}
+		}
+		return a
 	case errors.Is(err, authenticators.ErrNoCredential):
 		if p.LoginURL != "" && isNavigation(r) {
-			return &refusal{
-				status: http.StatusFound, location: loginLocation(p.LoginURL, r),
-				Code: "login_required", Detail: "Log in first.",
-			}
+			return p.redirect(r)
 		}
 		return &refusal{
 			status: http.StatusUnauthorized, challenges: p.challenges(""),
@@ -87,59 +103,6 @@ func (p *Policy) answerTo(r *http.Request, err error) *refusal {
 	}
 }
 
-// challenges lists one WWW-Authenticate value for each authenticator that has a
-// scheme. A special one takes the place of the one of its scheme.
-func (p *Policy) challenges(special string) []string {
-	var list []string
-	specialScheme, _, _ := strings.Cut(special, " ")
-	for _, m := range p.members {
-		c, ok := m.Authenticator.(authenticators.Challenger)
-		if !ok {
-			continue
-		}
-		challenge := c.Challenge()
-		if scheme, _, _ := strings.Cut(challenge, " "); special != "" && strings.EqualFold(scheme, specialScheme) {
-			challenge = special
-		}
-		if challenge != "" && !slices.Contains(list, challenge) {
-			list = append(list, challenge)
-		}
-	}
-	return list
-}
-
-// isNavigation reports whether a person's browser is going to this address,
-// and not a script or another program.
-func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate"
-	}
-	// Browsers name text/html first; programs name what they want, or */*.
-	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
-	kind, params, _ := strings.Cut(strings.TrimSpace(first), ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && !strings.Contains(params, "q=")
-}
-
-// loginLocation adds the address that was asked for. It is the path and query
-// only, so that it leads nowhere but to this site.
-func loginLocation(login string, r *http.Request) string {
-	original := r.URL
-	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		original = o.URL
-	}
-	u, err := url.Parse(login)
-	if err != nil {
-		return login
-	}
-	query := u.Query()
-	query.Set("next", original.RequestURI())
-	u.RawQuery = query.Encode()
-	return u.String()
-}
-
 func (a *refusal) writeHeaders(h http.Header) {
 	for _, challenge := range a.challenges {
 		h.Add("WWW-Authenticate", challenge)
@@ -150,27 +113,40 @@ func (a *refusal) writeHeaders(h http.Header) {
 	if a.location != "" {
 		h.Set("Location", a.location)
 	}
+	if a.cookie != nil {
+		h.Add("Set-Cookie", a.cookie.String())
+	}
+	h.Set(authenticators.RequestIDHeader, a.requestID)
 	h.Set("Cache-Control", "no-store")
 }
 
-// write sends the status and, but for a redirect, the JSON body.
+// write sends the status and, but for a redirect, a body.
 func (a *refusal) write(w http.ResponseWriter, r *http.Request) error {
 	if a.location != "" {
 		w.WriteHeader(a.status)
 		return nil
 	}
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(a); err != nil {
+	kind, data, err := a.body()
+	if err != nil {
 		return err
 	}
-	data := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(data) // the client is gone; there is nobody to tell
 	}
 	return nil
+}
+
+// body is JSON, but for what only people in front of a browser can meet.
+func (a *refusal) body() (kind string, data []byte, err error) {
+	if a.Code == codeLoginLoop {
+		return "text/html; charset=utf-8", loopPage(a.Detail), nil
+	}
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	err = encoder.Encode(a)
+	return "application/json", bytes.TrimSuffix(body.Bytes(), []byte("\n")), err
 }

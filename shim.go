@@ -35,9 +35,7 @@ type Provider struct {
 	// Policy names a policy of the app. Default: "default".
 	Policy string `json:"policy,omitempty"`
 
-	policy *Policy
-	app    *App
-	logger *zap.Logger
+	handler *Handler // what does all that an edge_auth would do
 }
 
 // CaddyModule returns the Caddy module information.
@@ -50,19 +48,18 @@ func (*Provider) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the policy.
 func (p *Provider) Provision(ctx caddy.Context) error {
-	p.logger = ctx.Logger()
 	app, err := ctx.App("edge_auth")
 	if err != nil {
 		return err
 	}
-	p.app = app.(*App)
-	if p.policy, err = p.app.policyNamed(ctx, p.Policy); err != nil {
+	p.handler = &Handler{app: app.(*App), logger: ctx.Logger()}
+	if p.handler.Policy, err = p.handler.app.policyNamed(ctx, p.Policy); err != nil {
 		return err
 	}
-	if len(p.policy.query) > 0 {
-		return fmt.Errorf("policy '%s' reads a credential from the address, which only the handler edge_auth can take out of it", p.policy.name)
+	if len(p.handler.Policy.query) > 0 {
+		return fmt.Errorf("policy '%s' reads a credential from the address, which only the handler edge_auth can take out of it", p.handler.Policy.name)
 	}
-	_, err = p.app.joinServer(ctx)
+	_, err = p.handler.app.joinServer(ctx)
 	return err
 }
 
@@ -71,40 +68,42 @@ var errUnavailable = errors.New("service temporarily unavailable, try again late
 
 // Authenticate takes a request its way: strip, authenticate, authorise, forward.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	state := p.app.begin(r, p.policy)
-	result, err := p.policy.identify(r, state)
-	if err == nil {
-		err = p.policy.authorize(r, &result)
+	h := p.handler
+	state := h.app.begin(r, h.Policy)
+	if h.Policy.AllowPreflight && isPreflight(r) {
+		h.Policy.removeCredentials(r, state)
+		return caddyauth.User{}, true, nil
 	}
-	p.app.metrics.observe(p.policy, &result, err)
+	result, err := h.judge(r, state)
 	if err == nil {
-		err = p.policy.forward(r, state, result.who)
+		err = h.forward(r, state, &result)
 	}
 	if err != nil {
-		return caddyauth.User{}, false, p.refuse(w, r, err)
+		return caddyauth.User{}, false, p.refuse(w, r, state, err)
 	}
-	return userOf(result.who), true, nil
+	return userOf(state.who), true, nil
 }
 
 // refuse says why in headers and in the log. It returns an error where nobody knows.
-func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, err error) error {
-	answer := p.policy.answerTo(r, err)
-	id := authenticators.RequestID(r)
-	if c := p.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
-		c.Write(zap.String("request_id", id), zap.String("policy", p.policy.name), zap.Int("status", answer.status),
+func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, s *state, err error) error {
+	policy := p.handler.Policy
+	answer := p.handler.answerTo(r, s, err)
+	if c := p.handler.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
+		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", policy.name), zap.Int("status", answer.status),
 			zap.String("code", answer.Code), zap.Error(err))
 	}
-	p.policy.auditRejection(r, err)
-	w.Header().Set(authenticators.RequestIDHeader, id)
+	policy.auditRejection(r, err)
+	p.handler.app.explained.add(p.handler.explainRefusal(r, s, answer, err))
+	w.Header().Set(authenticators.RequestIDHeader, answer.requestID)
 	w.Header().Set("Cache-Control", "no-store")
-	if !errors.Is(err, authenticators.ErrNoCredential) && !p.policy.KeepCredentials { // whoever draws the error page needs none
-		p.policy.removeCredentials(r, stateOf(r))
+	if !errors.Is(err, authenticators.ErrNoCredential) && !policy.KeepCredentials { // whoever draws the error page needs none
+		policy.removeCredentials(r, s)
 	}
 	if answer.status == http.StatusServiceUnavailable {
 		return errUnavailable
 	}
-	if len(answer.challenges) == 0 { // 403 and redirects have none, 401 needs one
-		answer.challenges = p.policy.challenges("")
+	if len(answer.challenges) == 0 { // 403 and redirects may have none, 401 needs one
+		answer.challenges = policy.challenges("")
 	}
 	for _, challenge := range answer.challenges {
 		w.Header().Add("WWW-Authenticate", challenge)

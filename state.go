@@ -3,6 +3,7 @@ package edgeauth
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -32,6 +33,12 @@ type state struct {
 	// set are the headers that told it to the upstream.
 	set []string
 
+	// judged is what the last policy said.
+	judged judgement
+
+	// refused is the answer of the policy that refused the request, or would have.
+	refused *refusal
+
 	// findings are what authenticators found, so that a later policy with the same
 	// authenticator takes it over.
 	findings []finding
@@ -48,6 +55,13 @@ type state struct {
 
 		whoTaken, valuesTaken bool // they are in use
 	}
+}
+
+// judgement is what a policy said of a request.
+type judgement struct {
+	policy *Policy
+	result
+	outcome string
 }
 
 // header is a header with its values.
@@ -88,11 +102,59 @@ func stateOf(r *http.Request) *state {
 // established last, known and empty where there is nobody, so that a config
 // that sends one never sends the placeholder's own text.
 func (s *state) placeholder(key string) (any, bool) {
-	field, ours := strings.CutPrefix(key, identity.PlaceholderPrefix)
-	if !ours {
-		return nil, false
+	if field, ours := strings.CutPrefix(key, identity.PlaceholderPrefix); ours {
+		return identity.Placeholder(s.who, field), true
 	}
-	return identity.Placeholder(s.who, field), true
+	if field, ours := strings.CutPrefix(key, judgementPrefix); ours {
+		return s.judgement(field), true
+	}
+	return nil, false
+}
+
+// judgementPrefix is what placeholders begin with that say how a request was judged,
+// for pages of handle_errors and for logs.
+const judgementPrefix = "http.auth.edge_auth."
+
+// judgement gives the value of such a placeholder; empty where nothing is known.
+func (s *state) judgement(field string) string {
+	switch field {
+	case "policy":
+		if s.judged.policy != nil {
+			return s.judged.policy.name
+		}
+	case "authenticator":
+		if s.judged.by != nil {
+			return s.judged.by.name
+		}
+	case "outcome":
+		return s.judged.outcome
+	}
+	if s.refused == nil {
+		return ""
+	}
+	switch field {
+	case "status":
+		return strconv.Itoa(s.refused.status)
+	case "code":
+		return s.refused.Code
+	case "detail":
+		return s.refused.Detail
+	case "request_id":
+		return s.refused.requestID
+	case "login_url":
+		return s.refused.login
+	case "user":
+		return s.refused.user
+	}
+	return ""
+}
+
+// withdraw takes out what told the upstream who is calling.
+func (s *state) withdraw(r *http.Request) {
+	for _, name := range s.set {
+		delete(r.Header, name)
+	}
+	s.set, s.who = nil, nil
 }
 
 // strip removes the headers that a client may not send: names, but for those

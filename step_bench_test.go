@@ -46,8 +46,8 @@ func newSite(t testing.TB, p *Policy, authenticators ...string) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = handle.Destruct() })
 	app := &App{
-		logger: zap.NewNop(), servers: make(map[*caddyhttp.Server]struct{}), ring: new(ownKeys), cache: cache.New(1000), refusals: cache.New(1000), maxAge: time.Minute,
-		store: &watchedStore{Handle: handle, outage: &outage{logger: zap.NewNop()}, teller: handle.(store.Teller)},
+		logger: zap.NewNop(), servers: make(map[*caddyhttp.Server]struct{}), ring: new(ownKeys), cache: cache.New(1000), refusals: cache.New(1000), maxAge: time.Minute, explained: new(explanations),
+		store: &watchedStore{sharedStore: share(handle, "embedded"), outage: &outage{logger: zap.NewNop()}, teller: handle.(store.Teller)},
 	}
 	app.ring.Ring = keys.NewRing(newSigner(t))
 	app.addHeaderNames(nil)

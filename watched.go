@@ -10,7 +10,7 @@ import (
 // watchedStore is a store whose outages are told, and whose reads are noted: what is
 // found out from them is kept until they would say something else.
 type watchedStore struct {
-	store.Handle
+	*sharedStore
 	outage *outage
 	teller store.Teller // nil: nobody tells of changes
 }
@@ -21,9 +21,16 @@ func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error
 	} else {
 		w.teller.Changes().Reading(ctx, w.teller.Name(key))
 	}
+	began := time.Now()
 	record, err := w.Handle.Get(ctx, key)
 	noteEnd(ctx, record.TTL, err)
-	return record, w.outage.note(err)
+	return record, w.note(opGet, began, err)
+}
+
+// note takes the outcome of a call that began then.
+func (w *watchedStore) note(op operation, began time.Time, err error) error {
+	w.meter.note(op, began, err)
+	return w.outage.note(err)
 }
 
 // noteEnd notes how long a record has still to live.
@@ -34,65 +41,74 @@ func noteEnd(ctx context.Context, ttl time.Duration, err error) {
 }
 
 func (w *watchedStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	return w.outage.note(w.Handle.Put(ctx, key, value, ttl, lists...))
+	began := time.Now()
+	return w.note(opPut, began, w.Handle.Put(ctx, key, value, ttl, lists...))
 }
 
 func (w *watchedStore) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
-	return w.outage.note(w.Handle.Swap(ctx, key, old, value, ttl, lists...))
+	began := time.Now()
+	return w.note(opSwap, began, w.Handle.Swap(ctx, key, old, value, ttl, lists...))
 }
 
 func (w *watchedStore) Add(ctx context.Context, key string, delta int64, window time.Duration) (store.Count, error) {
+	began := time.Now()
 	count, err := w.Handle.Add(ctx, key, delta, window)
-	return count, w.outage.note(err)
+	return count, w.note(opAdd, began, err)
 }
 
 func (w *watchedStore) Delete(ctx context.Context, keys ...string) error {
-	return w.outage.note(w.Handle.Delete(ctx, keys...))
+	began := time.Now()
+	return w.note(opDelete, began, w.Handle.Delete(ctx, keys...))
 }
 
 func (w *watchedStore) Touch(ctx context.Context, key string, ttl time.Duration) error {
-	return w.outage.note(w.Handle.Touch(ctx, key, ttl))
+	began := time.Now()
+	return w.note(opTouch, began, w.Handle.Touch(ctx, key, ttl))
 }
 
 func (w *watchedStore) List(ctx context.Context, list string) ([]string, error) {
 	store.ReadingUnknown(ctx)
+	began := time.Now()
 	found, err := w.Handle.List(ctx, list)
-	return found, w.outage.note(err)
+	return found, w.note(opList, began, err)
 }
 
 func (w *watchedStore) Ping(ctx context.Context) error {
-	return w.outage.note(w.Handle.Ping(ctx))
+	began := time.Now()
+	return w.note(opPing, began, w.Handle.Ping(ctx))
 }
 
 // watchedForeign is another application's records, as watchedStore.
 type watchedForeign struct {
 	store.Foreign
-	outage *outage
-	teller store.Teller // nil: nobody tells of changes
+	of *watchedStore // that it is in
 }
 
 func (w *watchedForeign) noteReading(ctx context.Context, key string) {
-	if w.teller == nil {
+	if w.of.teller == nil {
 		store.ReadingUnknown(ctx)
 		return
 	}
-	w.teller.Changes().Reading(ctx, key)
+	w.of.teller.Changes().Reading(ctx, key)
 }
 
 func (w *watchedForeign) Get(ctx context.Context, key string) (store.Record, error) {
 	w.noteReading(ctx, key)
+	began := time.Now()
 	record, err := w.Foreign.Get(ctx, key)
 	noteEnd(ctx, record.TTL, err)
-	return record, w.outage.note(err)
+	return record, w.of.note(opForeignGet, began, err)
 }
 
 func (w *watchedForeign) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
 	w.noteReading(ctx, key)
+	began := time.Now()
 	fields, ttl, err := w.Foreign.Fields(ctx, key, names...)
 	noteEnd(ctx, ttl, err)
-	return fields, ttl, w.outage.note(err)
+	return fields, ttl, w.of.note(opForeignFields, began, err)
 }
 
 func (w *watchedForeign) Extend(ctx context.Context, key string, ttl time.Duration) error {
-	return w.outage.note(w.Foreign.Extend(ctx, key, ttl))
+	began := time.Now()
+	return w.of.note(opForeignExtend, began, w.Foreign.Extend(ctx, key, ttl))
 }

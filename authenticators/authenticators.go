@@ -149,7 +149,12 @@ func (e *RejectedError) Error() string {
 type ForbiddenError struct {
 	Code   string
 	Detail string // sent to the client
-	Cause  error  // for the log
+
+	// Challenge is the WWW-Authenticate that says what would do (RFC 6750, section
+	// 3.1; RFC 9470, section 3). Empty: none.
+	Challenge string
+
+	Cause error // for the log
 }
 
 func (e *ForbiddenError) Error() string {

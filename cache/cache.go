@@ -217,14 +217,17 @@ func (g *generation) add(key uint64, data []byte) []byte {
 	return g.slabs[last][begin:]
 }
 
-// Clear forgets everything.
-func (c *Cache) Clear() {
+// Clear forgets everything, and returns how many entries that were.
+func (c *Cache) Clear() int {
+	forgotten := 0
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
+		forgotten += len(s.young.index) + len(s.old.index)
 		s.young, s.old = generation{}, generation{}
 		s.mu.Unlock()
 	}
+	return forgotten
 }
 
 // Stats says how a cache fares.

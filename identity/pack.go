@@ -268,8 +268,8 @@ func (r *unpacker) value() any {
 	return nil
 }
 
-// Claim returns what stands at a path in the claims.
-func (who *Identity) Claim(path Path) (any, bool) {
+// AllClaims are the claims, which the caller must not change; nil where there are none.
+func (who *Identity) AllClaims() map[string]any {
 	if who.packed != "" {
 		r := unpacker{rest: who.packed}
 		claims, _ := r.value().(map[string]any)
@@ -278,5 +278,8 @@ func (who *Identity) Claim(path Path) (any, bool) {
 			who.Claims = claims
 		}
 	}
-	return path.In(who.Claims)
+	return who.Claims
 }
+
+// Claim returns what stands at a path in the claims.
+func (who *Identity) Claim(path Path) (any, bool) { return path.In(who.AllClaims()) }

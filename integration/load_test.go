@@ -216,13 +216,14 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-	files, err := filepath.Glob("../docs/*.md")
-	require.NoError(t, err)
-	operation, err := filepath.Glob("../docs/operation/*.md")
-	require.NoError(t, err)
-	files = append(files, operation...)
+	files := []string{"../README.md"}
+	for _, pages := range []string{"../docs/*.md", "../docs/*/*.md"} {
+		more, err := filepath.Glob(pages)
+		require.NoError(t, err)
+		files = append(files, more...)
+	}
 	found := 0
-	for _, file := range append(files, "../README.md") {
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for i, block := range blocks.FindAllStringSubmatch(string(text), -1) {

@@ -256,6 +256,7 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 		return outcomeOfChange{}, err
 	}
 	i.audit.Write(r, audit.Event{Name: audit.TokenCreated, User: user.ID, Authenticator: "token", Token: token.ID})
+	issuedToken.Inc()
 	return outcomeOfChange{secret: secret}, nil
 }
 

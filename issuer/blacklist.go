@@ -35,6 +35,7 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.audit.Write(r, audit.Event{Name: audit.Logout, User: login.User, Authenticator: "jwt"})
+	logouts.Inc()
 	return write(w, r, http.StatusOK, struct{}{})
 }
 

@@ -15,6 +15,7 @@ const refreshCookie = "__Secure-refresh_token"
 // deliver gives tokens to a client: in the body as SimpleJWT does, or in cookies
 // that no script can read, along with that of CSRF.
 func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair, csrf func(http.ResponseWriter, *http.Request)) error {
+	issuedJWT.Inc()
 	if !i.byCookie() {
 		return write(w, r, http.StatusOK, struct {
 			Refresh string `json:"refresh,omitempty"`

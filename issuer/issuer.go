@@ -375,8 +375,14 @@ func (e endpoint) allowed() string {
 	return strings.Join(append(methods, http.MethodOptions), ", ")
 }
 
-// ServeHTTP answers what is for an endpoint. The slash at the end may be
+// Answers reports whether a request is for an endpoint. The slash at the end may be
 // missing: a redirect would lose the body of a POST.
+func (i *Issuer) Answers(r *http.Request) bool {
+	_, ours := i.endpoints[strings.TrimSuffix(r.URL.Path, "/")]
+	return ours
+}
+
+// ServeHTTP answers what is for an endpoint.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	e, ours := i.endpoints[strings.TrimSuffix(r.URL.Path, "/")]
 	if !ours {

@@ -31,13 +31,13 @@ func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, []strin
 		err = &refusal{status: refused.status, body: refused.body, cause: err}
 	}
 	if err != nil {
-		return user, nil, err
+		return user, nil, countLogin(err)
 	}
 	proved, err := i.proveSecond(r, user, f.optional("otp"))
 	if err == nil {
 		i.loggedIn(r, user)
 	}
-	return user, proved, err
+	return user, proved, countLogin(err)
 }
 
 // checkPassword returns the user whom a name and a password belong to.
@@ -97,4 +97,5 @@ func (i *Issuer) loggedIn(r *http.Request, user records.User) {
 	if err := records.NoteLogin(r.Context(), i.store, user.ID, i.now()); err != nil {
 		i.logger.Warn("time of a login not kept", zap.String("user", user.ID), zap.Error(err))
 	}
+	loginSucceeded.Inc()
 }

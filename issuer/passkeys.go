@@ -246,10 +246,10 @@ func (i *Issuer) keepCounter(ctx context.Context, found records.Passkeys, creden
 func (i *Issuer) endPasskeyLogin(w http.ResponseWriter, r *http.Request) error {
 	user, f, err := i.passkeyLogin(r)
 	if err != nil {
-		return err
+		return countLogin(err)
 	}
 	if err := i.beginSession(w, r, user, byPasskey); err != nil {
-		return err
+		return countLogin(err)
 	}
 	i.loggedIn(r, user)
 	return write(w, r, http.StatusOK, map[string]string{"next": i.safeNext(f.optional("next"))})
@@ -262,7 +262,7 @@ func (i *Issuer) obtainByPasskey(w http.ResponseWriter, r *http.Request) error {
 	}
 	user, _, err := i.passkeyLogin(r)
 	if err != nil {
-		return err
+		return countLogin(err)
 	}
 	i.loggedIn(r, user)
 	return i.giveTokens(w, r, user, byPasskey)

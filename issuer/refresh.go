@@ -26,6 +26,10 @@ const refreshGrace = 10 * time.Second
 // and, unless refresh tokens are kept, the next refresh token (RFC 9700, section
 // 4.14.2).
 func (i *Issuer) refresh(w http.ResponseWriter, r *http.Request) error {
+	return countRefresh(i.giveNext(w, r))
+}
+
+func (i *Issuer) giveNext(w http.ResponseWriter, r *http.Request) error {
 	if err := i.checkSite(r); err != nil {
 		return err
 	}
@@ -229,7 +233,8 @@ func (i *Issuer) endStolen(r *http.Request, login records.Login) error {
 		return err
 	}
 	i.audit.Write(r, audit.Event{Name: audit.TokenReused, User: login.User, Authenticator: "jwt", Code: authenticators.CodeNotValid, Reason: errReused})
-	return i.blacklisted(errReused.Error())
+	refreshReused.Inc()
+	return fmt.Errorf("%w: %w", errReused, i.blacklisted(errReused.Error()))
 }
 
 // end ends a login, and the access token that was made last, where policies ask.

@@ -56,6 +56,9 @@ func (i *Issuer) secondOf(ctx context.Context, user string) (*records.SecondFact
 	return &f, nil
 }
 
+// errNoCode says that the login is to be tried again, with a code.
+var errNoCode = errors.New("no code was given")
+
 // mustHaveSecond reports whether the config demands a second factor of a user.
 func (i *Issuer) mustHaveSecond(user records.User) bool {
 	return slices.ContainsFunc(user.Groups, func(group string) bool { return slices.Contains(i.SecondFactor, group) })
@@ -73,7 +76,7 @@ func (i *Issuer) proveSecond(r *http.Request, user records.User, code string) ([
 	case second == nil:
 		return byPassword, nil
 	case code == "":
-		return nil, unauthorized(coded("A code of the second factor is needed.", "otp_required"), errors.New("no code was given"))
+		return nil, unauthorized(coded("A code of the second factor is needed.", "otp_required"), errNoCode)
 	}
 	err = i.useCode(r, *second, code)
 	if errors.Is(err, records.ErrLogin) {
@@ -248,6 +251,7 @@ func (i *Issuer) logInByCode(w http.ResponseWriter, r *http.Request, id, code, n
 		return fmt.Errorf("looking ticket up: %w", err)
 	}
 	codes, err := i.redeem(r, ticket, code)
+	err = countLogin(err)
 	var throttled *refusal
 	switch {
 	case errors.Is(err, records.ErrLogin):
@@ -263,7 +267,7 @@ func (i *Issuer) logInByCode(w http.ResponseWriter, r *http.Request, id, code, n
 		return fmt.Errorf("ending ticket: %w", err)
 	}
 	if err := i.beginSession(w, r, user, byBoth); err != nil {
-		return err
+		return countLogin(err)
 	}
 	i.loggedIn(r, user)
 	if codes != nil {

@@ -174,6 +174,7 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 		return i.pages.show(w, r, http.StatusBadRequest, "login.html", "", "missing", form)
 	}
 	user, err := i.checkPassword(r, name, password)
+	err = countLogin(err)
 	var throttled *refusal
 	switch {
 	case isJSON(r) && errors.Is(err, records.ErrLogin):
@@ -190,10 +191,10 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	proved, done, err := i.secondByForm(w, r, user, f.optional("otp"), asked)
 	if err != nil || done {
-		return err
+		return countLogin(err)
 	}
 	if err := i.beginSession(w, r, user, proved); err != nil {
-		return err
+		return countLogin(err)
 	}
 	i.loggedIn(r, user)
 	next := i.safeNext(asked)
@@ -241,6 +242,7 @@ func (i *Issuer) beginSession(w http.ResponseWriter, r *http.Request, user recor
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
+	issuedSession.Inc()
 	i.setCookie(w, session.OwnCookie, "/", id, i.now().Add(lifetime))
 	i.setCSRFCookie(w, r)
 	return nil
@@ -287,6 +289,9 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 	}
 	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
 	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})
+	if current.User != "" {
+		logouts.Inc()
+	}
 	if isJSON(r) {
 		return write(w, r, http.StatusOK, struct{}{})
 	}

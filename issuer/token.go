@@ -23,6 +23,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("making a token: %w", err)
 	}
+	issuedToken.Inc()
 	return write(w, r, http.StatusOK, map[string]string{"token": secret})
 }
 

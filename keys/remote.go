@@ -164,7 +164,15 @@ func (r *Remote) Holds(serial uint64) bool {
 	return known.ready(now) && Static(known.keys).Holds(serial)
 }
 
-// Status is how a key set fares, for metrics.
+// Want begins a fetch where the keys are due for one, as those are that were never
+// asked for. It does not wait for it.
+func (r *Remote) Want() {
+	if r.known.Load().due(r.now()) {
+		r.begin("")
+	}
+}
+
+// Status is how a key set fares, for metrics and health.
 type Status struct {
 	URL string // as it was configured
 
@@ -174,6 +182,9 @@ type Status struct {
 	// Usable is false before the first fetch went well, and once the last that did
 	// was too long ago: then no token can be checked.
 	Usable bool
+
+	// Fresh is whether they are no older than the issuer says they are good for.
+	Fresh bool
 
 	// Fetched is when a fetch last went well. The zero time: never.
 	Fetched time.Time
@@ -189,9 +200,9 @@ type Status struct {
 func (r *Remote) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.known.Load()
+	known, now := r.known.Load(), r.now()
 	s := Status{
-		URL: r.source.url, Usable: known.usable(r.now()), Fetched: known.fetched, Failing: known.failure != nil,
+		URL: r.source.url, Usable: known.usable(now), Fresh: known.keys != nil && age(known.fetched, now) < known.lifetime, Fetched: known.fetched, Failing: known.failure != nil,
 		Fetches: r.fetches, Failures: r.failures,
 	}
 	if s.Usable {

@@ -63,6 +63,26 @@ func (r *Ring) Holds(serial uint64) bool {
 	return h != nil && Static(h.public).Holds(serial)
 }
 
+// Listed is what may be shown of a key of ours.
+type Listed struct {
+	ID        string `json:"kid"` // empty for most secrets
+	Algorithm string `json:"alg"`
+	Signs     bool   `json:"signs"` // otherwise it only verifies
+}
+
+// List shows the keys; none while the ring is empty.
+func (r *Ring) List() []Listed {
+	h := r.held.Load()
+	if h == nil {
+		return []Listed{}
+	}
+	list := make([]Listed, len(h.public))
+	for i, key := range h.public {
+		list[i] = Listed{ID: key.ID, Algorithm: key.algorithms[0], Signs: i == 0}
+	}
+	return list
+}
+
 // Algorithms lists what the keys are for, once each; nil while the ring is empty.
 func (r *Ring) Algorithms() []string {
 	h := r.held.Load()

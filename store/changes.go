@@ -37,6 +37,7 @@ type Changes struct {
 	seed   maphash.Seed
 	stamps []atomic.Uint32 // the first stands for all names
 	until  atomic.Int64    // when trust ends, by the clock of Now
+	told   atomic.Uint64   // how often there was news
 
 	mu       sync.Mutex // guards writing of prefixes
 	prefixes atomic.Pointer[[]string]
@@ -95,10 +96,19 @@ func (c *Changes) Trust(until time.Duration) { c.until.Store(int64(until)) }
 func (c *Changes) Trusted() bool { return Now() < time.Duration(c.until.Load()) }
 
 // Changed tells that a record may have changed.
-func (c *Changes) Changed(name string) { c.stamps[c.slot(name)].Add(1) }
+func (c *Changes) Changed(name string) {
+	c.stamps[c.slot(name)].Add(1)
+	c.told.Add(1)
+}
 
 // AllChanged tells that any record may have changed.
-func (c *Changes) AllChanged() { c.stamps[0].Add(1) }
+func (c *Changes) AllChanged() {
+	c.stamps[0].Add(1)
+	c.told.Add(1)
+}
+
+// Told is how often there was news, by Changed or AllChanged.
+func (c *Changes) Told() uint64 { return c.told.Load() }
 
 func (c *Changes) slot(name string) uint32 {
 	return 1 + uint32(maphash.String(c.seed, name)%(changesSlots-1)) //nolint:gosec // is smaller

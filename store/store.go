@@ -192,6 +192,12 @@ type Provider interface {
 	New() (Handle, error)
 }
 
+// Named is a Provider that says which store it is, where people read it: without any
+// secret, and in few words, since it is a label of metrics. Default: its module's name.
+type Named interface {
+	Name() string
+}
+
 // Foreign is what another application keeps, under keys as they stand. It is only
 // read, but for Extend.
 type Foreign interface {

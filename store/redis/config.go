@@ -211,4 +211,5 @@ var (
 	_ store.Provider    = (*Config)(nil)
 
 	_ store.CacheProvider = (*Config)(nil)
+	_ store.Named         = (*Config)(nil)
 )

@@ -101,6 +101,18 @@ func (c *Config) Key() string {
 	return fmt.Sprintf("redis %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", parts, o.Addrs, c.tlsFiles)))
 }
 
+// Name says which Redis it is, without any secret.
+func (c *Config) Name() string {
+	o := c.options
+	switch {
+	case o.MasterName != "":
+		return fmt.Sprintf("redis %s@%s/%d", o.MasterName, o.Addrs[0], o.DB)
+	case o.IsClusterMode:
+		return "redis cluster " + o.Addrs[0]
+	}
+	return fmt.Sprintf("redis %s/%d", o.Addrs[0], o.DB)
+}
+
 // New makes the store; nothing is dialled before its first use.
 func (c *Config) New() (store.Handle, error) {
 	o := *c.options

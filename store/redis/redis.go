@@ -51,6 +51,9 @@ func newStore(o *goredis.UniversalOptions, network, prefix string, timeout, stal
 // Changes tells of what anybody writes; see store.Teller.
 func (s *Store) Changes() *store.Changes { return s.changes }
 
+// Tells reports whether there is ever news: not where nothing is kept.
+func (s *Store) Tells() bool { return s.tracker != nil }
+
 // Name is the key in Redis.
 func (s *Store) Name(key string) string { return s.prefix + key }
 

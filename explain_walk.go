@@ -1,0 +1,368 @@
+package edgeauth
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/issuer"
+)
+
+// explainer takes a request through the routes of a server as Caddy would, but sends
+// it nowhere: of other handlers it runs those that only change the request.
+type explainer struct {
+	explanation
+
+	server *caddyhttp.Server
+	r      *http.Request
+	groups map[string]bool // of routes, of which one has matched
+	under  []string        // the named routes that it is in, against a cycle
+
+	// looking is a handler that is looked for: nobody is judged then, and seen says
+	// whether it guards the request.
+	looking *Handler
+	seen    bool
+}
+
+// explain says what becomes of a request to a port in the servers of an http app.
+func explain(app *caddyhttp.App, r *http.Request, port string) (*explanation, error) {
+	name, err := serverFor(app, cmp.Or(port, usualPort(app, r.TLS != nil)))
+	if err != nil {
+		return nil, err
+	}
+	x := newExplainer(app.Servers[name], r)
+	x.Server, x.Time, x.Outcome = name, time.Now().UTC(), outcomeNowhere
+	x.Request = shownRequest(r, r.URL)
+	if !x.routes(x.server.Routes, "") && x.Outcome == outcomeNowhere {
+		x.note("handler", outcomeNowhere, "no handler answers this request: Caddy sends an empty 200")
+	}
+	return &x.explanation, nil
+}
+
+func newExplainer(server *caddyhttp.Server, r *http.Request) *explainer {
+	return &explainer{
+		server: server, groups: make(map[string]bool),
+		r: caddyhttp.PrepareRequest(r, caddy.NewReplacer(), discard{}, server),
+	}
+}
+
+// serverFor names the server that listens on a port.
+func serverFor(app *caddyhttp.App, port string) (string, error) {
+	var listening []string
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		for _, listen := range app.Servers[name].Listen {
+			address, err := caddy.ParseNetworkAddress(listen)
+			if err != nil {
+				continue
+			}
+			for offset := range address.PortRangeSize() {
+				if strconv.FormatUint(uint64(address.StartPort+offset), 10) == port {
+					return name, nil
+				}
+			}
+			listening = append(listening, listen)
+		}
+	}
+	return "", badRequest("no server of the config listens on port %s; they listen on %s", port, strings.Join(listening, ", "))
+}
+
+// usualPort is where requests go whose address names no port.
+func usualPort(app *caddyhttp.App, secure bool) string {
+	if secure {
+		return strconv.Itoa(cmp.Or(app.HTTPSPort, caddyhttp.DefaultHTTPSPort))
+	}
+	return strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+}
+
+func (x *explainer) note(what, outcome, detail string) {
+	x.Steps = append(x.Steps, step{Step: what, Outcome: outcome, Detail: clipped(detail)})
+}
+
+// routes takes the request through a list of routes, and reports whether it ends
+// there.
+func (x *explainer) routes(list caddyhttp.RouteList, place string) bool {
+	for _, route := range list {
+		if route.Group != "" && x.groups[route.Group] {
+			continue
+		}
+		matches, err := route.MatcherSets.AnyMatchWithError(x.r)
+		if err != nil {
+			return x.fail(http.StatusInternalServerError, "a matcher fails: "+err.Error())
+		}
+		if !matches {
+			continue
+		}
+		x.groups[route.Group] = true
+		here := place + matcherText(route.MatcherSets)
+		if x.handlers(route.Handlers, here) {
+			return true
+		}
+		if route.Terminal {
+			x.note("handler", outcomeNowhere, "nothing in this route answers"+at(here)+": Caddy sends an empty 200")
+			return true
+		}
+	}
+	return false
+}
+
+func (x *explainer) handlers(list []caddyhttp.MiddlewareHandler, place string) bool {
+	for _, handler := range list {
+		if x.handler(handler, place) {
+			return true
+		}
+	}
+	return false
+}
+
+// handler takes the request through one handler.
+func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) bool {
+	switch h := handler.(type) {
+	case *Handler:
+		return x.policy(h, place)
+	case *caddyhttp.Subroute:
+		return x.routes(h.Routes, place)
+	case *caddyhttp.Invoke:
+		return x.invoke(h.Name, place)
+	case *issuer.Issuer:
+		if h.Answers(x.r) {
+			return x.end(outcomeAnswered, "edge_auth_issuer answers, whoever asks", place)
+		}
+	case *rewrite.Rewrite:
+		h.Rewrite(x.r, replacerOf(x.r))
+	case *headers.Handler:
+		if h.Request != nil {
+			h.Request.ApplyToRequest(x.r)
+		}
+	case *caddyhttp.VarsMiddleware:
+		_ = h.ServeHTTP(discard{}, x.r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })) // there is no error
+	case *reverseproxy.Handler:
+		return x.proxied(h, place)
+	case *caddyhttp.StaticResponse:
+		return x.end(outcomePassed, "respond answers", place)
+	case *caddyhttp.StaticError:
+		return x.end(outcomePassed, "error ends it", place)
+	case *fileserver.FileServer:
+		if !h.PassThru {
+			return x.end(outcomePassed, "file_server answers", place)
+		}
+	case *ErrorHandler:
+	default:
+		if name := handlerName(handler); !slices.Contains(x.NotRun, name) {
+			x.NotRun = append(x.NotRun, name)
+		}
+	}
+	return false
+}
+
+func handlerName(handler caddyhttp.MiddlewareHandler) string {
+	if module, ok := handler.(caddy.Module); ok {
+		return module.CaddyModule().ID.Name()
+	}
+	return fmt.Sprintf("%T", handler)
+}
+
+func replacerOf(r *http.Request) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
+}
+
+func (x *explainer) end(outcome, detail, place string) bool {
+	x.Outcome = outcome
+	x.note("handler", outcome, detail+at(place))
+	return true
+}
+
+// at is a place as a sentence ends with it.
+func at(place string) string {
+	if place == "" {
+		return ""
+	}
+	return ", at" + strings.TrimPrefix(place, " >")
+}
+
+func (x *explainer) fail(status int, cause string) bool {
+	x.Outcome, x.Status, x.Cause = outcomeRefused, status, cause
+	return true
+}
+
+func (x *explainer) invoke(name, place string) bool {
+	route := x.server.NamedRoutes[name]
+	if route == nil || slices.Contains(x.under, name) {
+		return x.fail(http.StatusInternalServerError, "invoke: there is no route '"+name+"', or it is this one")
+	}
+	x.under = append(x.under, name)
+	defer func() { x.under = x.under[:len(x.under)-1] }()
+	return x.routes(caddyhttp.RouteList{*route}, place+" > invoke "+name)
+}
+
+func (x *explainer) proxied(h *reverseproxy.Handler, place string) bool {
+	var dials []string
+	for _, upstream := range h.Upstreams {
+		dials = append(dials, upstream.Dial)
+	}
+	x.Upstream = strings.Join(dials, ", ")
+	if x.Upstream == "" {
+		x.Upstream = "a dynamic upstream"
+	}
+	return x.end(outcomePassed, "reverse_proxy sends it to "+x.Upstream, place)
+}
+
+// policy takes the request through an edge_auth, by the very functions that judge
+// requests.
+func (x *explainer) policy(h *Handler, place string) bool {
+	if x.looking != nil {
+		guarded, err := h.guards(x.r)
+		x.seen = h == x.looking && guarded && err == nil
+		return x.seen
+	}
+	x.takeQuery(h.Policy)
+	before := slices.Sorted(maps.Keys(x.r.Header))
+	s := h.app.begin(x.r, h.Policy)
+	for _, name := range before {
+		if _, kept := x.r.Header[name]; !kept {
+			x.note("strip", "", name+": no client may send it")
+		}
+	}
+	if h.Off {
+		x.note("policy", "off", "'edge_auth off' asks nobody"+at(place))
+		return false
+	}
+	guarded, err := h.guards(x.r)
+	switch {
+	case err != nil:
+		s.judged = judgement{policy: h.Policy, outcome: outcomeUnavailable}
+		return x.refused(h, s, err)
+	case !guarded:
+		x.policyStep(h, "does not guard", "its matcher does not match"+at(place))
+		return false
+	}
+	x.policyStep(h, "guards", strings.TrimPrefix(place, " > "))
+	if h.Policy.AllowPreflight && isPreflight(x.r) {
+		h.Policy.removeCredentials(x.r, s)
+		x.policyStep(h, "passes", "a CORS preflight, which allow_preflight lets through")
+		return false
+	}
+	res, err := h.assess(x.r, s)
+	x.Steps = append(x.Steps, h.Policy.steps(s.withCredentials(x.r), s, &res, err)...)
+	if err == nil {
+		if err = h.Policy.forward(x.r, s, res.who); err != nil {
+			s.withdraw(x.r)
+		}
+	}
+	if err != nil && !h.Policy.ReportOnly {
+		return x.refused(h, s, err)
+	}
+	if err != nil {
+		x.policyStep(h, "would refuse", "report_only lets it pass all the same: "+err.Error())
+		if err := h.Policy.forward(x.r, s, res.who); err != nil {
+			s.withdraw(x.r)
+		}
+	}
+	x.told(s)
+	return false
+}
+
+func (x *explainer) policyStep(h *Handler, outcome, detail string) {
+	x.Steps = append(x.Steps, step{Step: "policy", Policy: h.Policy.name, Outcome: outcome, Detail: clipped(detail)})
+}
+
+// takeQuery takes credentials out of the address, for which a real request starts
+// over.
+func (x *explainer) takeQuery(p *Policy) {
+	if p == nil || len(p.query) == 0 {
+		return
+	}
+	ctx, rest, found := authenticators.TakeFromQuery(x.r.Context(), x.r.URL.RawQuery, p.query)
+	if found {
+		x.r = x.r.WithContext(ctx)
+		x.r.URL.RawQuery = rest
+		x.note("query", "", "a credential was taken out of the address")
+	}
+}
+
+func (x *explainer) refused(h *Handler, s *state, err error) bool {
+	answer := h.answerTo(x.r, s, err)
+	x.explanation.answer(answer, err)
+	x.Outcome = outcomeRefused
+	return true
+}
+
+// told notes what an upstream is told, and what it gets no more.
+func (x *explainer) told(s *state) {
+	x.Headers, x.Removed = nil, nil
+	for _, name := range s.set {
+		for _, value := range x.r.Header[name] {
+			x.Headers = append(x.Headers, shownHeader{name, clipped(value)})
+		}
+	}
+	for _, header := range s.removed {
+		if header.name != "Cookie" {
+			x.Removed = append(x.Removed, header.name)
+			continue
+		}
+		left := cookieNames(strings.Join(x.r.Header["Cookie"], "; "))
+		for _, name := range cookieNames(strings.Join(header.values, "; ")) {
+			if !slices.Contains(left, name) {
+				x.Removed = append(x.Removed, "cookie "+strings.TrimSuffix(name, "=…"))
+			}
+		}
+	}
+	who := "nobody, so without an identity"
+	if s.who != nil {
+		who = s.who.ID
+	}
+	x.Steps = append(x.Steps, step{Step: "forward", Policy: s.judged.policy.name, Outcome: outcomePassed, Detail: "as " + who})
+}
+
+// newRequest makes a request to be explained, as a server gets it, and says to which
+// port it goes; empty: the usual one.
+func newRequest(ctx context.Context, method, address string, header http.Header, body, client string) (*http.Request, string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, "", badRequest("a whole address is needed, such as https://app.example.com/page")
+	}
+	r, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return nil, "", badRequest("%v", err)
+	}
+	r.RequestURI = u.RequestURI()
+	if r.URL, err = url.ParseRequestURI(r.RequestURI); err != nil {
+		return nil, "", badRequest("%v", err)
+	}
+	r.RemoteAddr = net.JoinHostPort(client, "0")
+	for name, values := range header {
+		r.Header[name] = slices.Clone(values)
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+		r.Header.Del("Host")
+	}
+	if u.Scheme == "https" {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13, ServerName: u.Hostname()}
+	}
+	return r, u.Port(), nil
+}
+
+// discard is a writer for what would be answered.
+type discard struct{}
+
+func (discard) Header() http.Header         { return make(http.Header) }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}

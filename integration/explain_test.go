@@ -1,0 +1,350 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
+)
+
+// explained is what the admin API says of a request.
+type explained struct {
+	RequestID string `json:"request_id"`
+	Server    string `json:"server"`
+	Steps     []struct{ Step, Policy, Authenticator, Outcome, Detail string }
+	Outcome   string
+	Status    int
+	Code      string
+	Cause     string
+	Upstream  string
+	Headers   []struct{ Name, Value string }
+	Removed   []string
+	NotRun    []string `json:"not_run"`
+}
+
+// explain asks the running gateway about a request.
+func (g *gateway) explain(t testing.TB, body map[string]any) (explained, string) {
+	t.Helper()
+	data, err := json.Marshal(body)
+	require.NoError(t, err)
+	resp, err := client.Post("http://"+g.admin+"/edge_auth/explain", "application/json", bytes.NewReader(data))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var raw json.RawMessage
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&raw))
+	require.Equal(t, http.StatusOK, resp.StatusCode, string(raw))
+	var x explained
+	require.NoError(t, json.Unmarshal(raw, &x))
+	return x, string(raw)
+}
+
+// said is all that the steps say, a line each.
+func (x *explained) said() string {
+	var text strings.Builder
+	for _, s := range x.Steps {
+		text.WriteString(strings.Join([]string{s.Step, s.Policy, s.Authenticator, s.Outcome, s.Detail}, " ") + "\n")
+	}
+	return text.String()
+}
+
+const explainSite = `http://127.0.0.1:$PORT {
+	handle /token {
+		edge_auth api
+		reverse_proxy UPSTREAM
+	}
+	handle /basic {
+		edge_auth {
+			BASIC
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /jwt {
+		edge_auth {
+			jwt {
+				key HS256 SECRET
+				audience api
+			}
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /session {
+		edge_auth {
+			session
+			login_url /login/
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /group {
+		edge_auth api {
+			require group admins
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /scope {
+		edge_auth api {
+			require scope write
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /expression {
+		edge_auth api {
+			require expression auth_user().id == "root"
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /age {
+		edge_auth api {
+			session
+			require max_age 1ms
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /amr {
+		edge_auth api {
+			require amr mfa
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /method {
+		edge_auth api {
+			session
+			require method session
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /twice {
+		edge_auth api
+		edge_auth {
+			token {
+				header X-Second
+			}
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /checked {
+		edge_auth {
+			jwt {
+				key HS256 SECRET
+				audience api
+			}
+			check_user strict
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /login/ {
+		edge_auth {
+			session
+			login_url /login/
+		}
+		reverse_proxy UPSTREAM
+	}
+}`
+
+func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	secret := strings.Repeat("s", 32)
+	g := startGateway(t, "\tedge_auth {\n\t\tpolicy api {\n\t\t\ttoken\n\t\t}\n\t}", explainSite, "UPSTREAM", up.addr, "BASIC", basicAlice(t), "SECRET", secret)
+	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	g.edgeAuth("correct horse\n", "user", "add", "gone")
+	token := g.edgeAuth("", "token", "create", "alice")
+	revoked := g.edgeAuth("", "token", "create", "alice", "--name", "revoked")
+	g.edgeAuth("", "token", "revoke", "--name", "revoked")
+	disabled := g.edgeAuth("", "token", "create", "gone")
+	ended := g.edgeAuth("", "session", "create", "gone")
+	g.edgeAuth("", "user", "logout", "gone")
+	g.edgeAuth("", "user", "disable", "gone")
+	session := g.edgeAuth("", "session", "create", "alice")
+	sign := func(key string, claims map[string]any) string {
+		all := claimsOf("alice")
+		maps.Copy(all, claims)
+		return hs256(key).token(t, all)
+	}
+	good := "Authorization: Token " + token
+	own := "Cookie: __Host-edge_auth=" + session
+
+	for name, c := range map[string]struct {
+		method, path string
+		headers      []string
+		status       int
+		cause, says  string // of the whole, and in the steps
+	}{
+		"no credential":        {"", "/token", nil, 401, "no credential", "token absent nothing of its kind"},
+		"another scheme":       {"", "/token", []string{"Authorization: Bearer x"}, 401, "no credential", "hint api   Authorization has the scheme 'Bearer'"},
+		"another cookie":       {"", "/session", []string{"Cookie: sid=1"}, 401, "no credential", "cookies that were sent: sid; those that the policy reads as its own: __Host-edge_auth"},
+		"unknown token":        {"", "/token", []string{"Authorization: Token ea_unknown"}, 401, "token_not_valid", "token rejected in the header Authorization (10 characters"},
+		"revoked token":        {"", "/token", []string{"Authorization: Token " + revoked}, 401, "unknown token", "token rejected"},
+		"disabled user":        {"", "/token", []string{"Authorization: Token " + disabled}, 401, "disabled", "token rejected"},
+		"header twice":         {"", "/token", []string{good, good}, 401, "sent twice", "token rejected"},
+		"token with spaces":    {"", "/token", []string{"Authorization: Token a b"}, 401, "more than one value", "token rejected"},
+		"wrong password":       {"", "/basic", []string{basicHeader("wrong")}, 401, "authentication_failed", "basic rejected in the header Authorization: "},
+		"malformed basic":      {"", "/basic", []string{"Authorization: Basic !!"}, 401, "not base64", "basic rejected"},
+		"expired JWT":          {"", "/jwt", []string{"Authorization: Bearer " + sign(secret, map[string]any{"exp": 1000})}, 401, "expired", "jwt rejected"},
+		"JWT for another":      {"", "/jwt", []string{"Authorization: Bearer " + sign(secret, map[string]any{"aud": "other"})}, 401, "aud", "jwt rejected"},
+		"JWT of another key":   {"", "/jwt", []string{"Authorization: Bearer " + sign(strings.Repeat("x", 32), nil)}, 401, "signature", "jwt rejected"},
+		"no JWT":               {"", "/jwt", []string{"Authorization: Bearer abc"}, 401, "three parts", "jwt rejected"},
+		"ended session":        {"", "/session", []string{"Cookie: __Host-edge_auth=" + ended}, 401, "no credential", "it names nothing that is live"},
+		"two sessions":         {"", "/session", []string{"Cookie: __Host-edge_auth=a; __Host-edge_auth=b"}, 401, "no credential", "two cookies of one name"},
+		"to the login page":    {"", "/session", []string{navigation}, 302, "no credential", "session absent"},
+		"another site":         {"POST", "/session", []string{own, "Origin: https://evil.example"}, 403, "Origin checking failed", "csrf inline session not met"},
+		"not in the group":     {"", "/group", []string{good}, 403, "not met: require group admins", "alice has the groups staff"},
+		"no scope":             {"", "/scope", []string{good}, 403, "not met: require scope write", "alice has no scopes"},
+		"false expression":     {"", "/expression", []string{good}, 403, "not met: require expression", "it is false for alice"},
+		"login too old":        {"", "/age", []string{good}, 403, "not met: require max_age 1ms", "alice logged in at 20"},
+		"no second factor":     {"", "/amr", []string{good}, 403, "not met: require amr mfa", "alice has no amr"},
+		"another kind":         {"", "/method", []string{good}, 403, "not met: require method session", "of the kind token"},
+		"second policy":        {"", "/twice", []string{good, "X-Second: nope"}, 401, "token_not_valid", "forward api  passed as alice"},
+		"no user record":       {"", "/checked", []string{"Authorization: Bearer " + sign(secret, map[string]any{"sub": "stranger"})}, 401, "no user record", "jwt rejected"},
+		"login page is behind": {"", "/login/", []string{navigation}, 401, "no credential", "session absent"},
+		"preflight is guarded": {"OPTIONS", "/token", []string{"Origin: https://a.example", "Access-Control-Request-Method: PUT"}, 401, "no credential", "token absent"},
+	} {
+		method := c.method
+		if method == "" {
+			method = http.MethodGet
+		}
+		header := make(map[string][]string)
+		for _, line := range c.headers {
+			key, value, _ := strings.Cut(line, ": ")
+			header[key] = append(header[key], value)
+		}
+		x, raw := g.explain(t, map[string]any{"method": method, "url": g.url + c.path, "headers": header})
+		real := g.do(method, c.path, "", c.headers...)
+		assert.Equal(t, c.status, real.status, name)
+		assert.Equal(t, real.status, x.Status, "%s: what is explained is what happens", name)
+		assert.Equal(t, "refused", x.Outcome, name)
+		assert.Contains(t, x.Cause, c.cause, name)
+		assert.Contains(t, x.said(), c.says, name)
+
+		later, rawLater := g.explain(t, map[string]any{"request_id": real.header.Get("X-Request-Id")})
+		assert.Equal(t, x.Cause, later.Cause, name)
+		assert.Equal(t, x.Code, later.Code, name)
+		for _, hidden := range []string{token, revoked, disabled, session, ended, "YWxpY2U6", "ea_unknown", "eyJ"} {
+			assert.NotContains(t, raw+rawLater, hidden, "%s: no secret is shown", name)
+		}
+	}
+	assert.Empty(t, up.taken(), "nothing was sent")
+}
+
+func TestExplainSaysWhatTheUpstreamWouldGet(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	encode
+	rewrite /old /app/x
+	request_header X-Token {header.X-Legacy}
+	handle /app/* {
+		edge_auth {
+			token {
+				header X-Token
+			}
+			session
+			identity_header X-Who {http.auth.user.method}
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle {
+		edge_auth off
+		respond "open"
+	}
+}
+http://other.example:$PORT {
+	edge_auth_issuer
+	respond "other"
+}`, "UPSTREAM", up.addr)
+	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	token := g.edgeAuth("", "token", "create", "alice")
+
+	x, raw := g.explain(t, map[string]any{"url": g.url + "/old?secret=value", "headers": map[string]any{
+		"X-Legacy": token, "Remote-User": "admin", "Cookie": "mine=1; __Host-edge_auth=abc",
+	}})
+	assert.Equal(t, "passed", x.Outcome, raw)
+	assert.Equal(t, up.addr, x.Upstream)
+	assert.Equal(t, []struct{ Name, Value string }{{"Remote-User", "alice"}, {"Remote-Groups", "staff"}, {"X-Who", "token"}}, x.Headers)
+	assert.Equal(t, []string{"X-Token", "cookie __Host-edge_auth"}, x.Removed)
+	assert.Equal(t, []string{"encode"}, x.NotRun)
+	assert.Contains(t, x.said(), "strip    Remote-User: no client may send it")
+	assert.NotContains(t, raw, token)
+	assert.NotContains(t, raw, "value\"}", "values of the query are hidden")
+	assert.Empty(t, up.taken())
+
+	x, _ = g.explain(t, map[string]any{"url": g.url + "/"})
+	assert.Equal(t, "passed", x.Outcome)
+	assert.Contains(t, x.said(), "'edge_auth off' asks nobody")
+
+	x, _ = g.explain(t, map[string]any{"url": strings.Replace(g.url, "127.0.0.1", "other.example", 1) + "/login/"})
+	assert.Equal(t, "answered", x.Outcome)
+	assert.Contains(t, x.said(), "edge_auth_issuer answers")
+
+	text := g.edgeAuth("curl '"+g.url+"/app/x' -H 'X-Legacy: "+token+"' --compressed", "explain", "-")
+	assert.Contains(t, text, "passed, to "+up.addr)
+	assert.Contains(t, text, "Remote-User: alice")
+	assert.NotContains(t, text, token)
+}
+
+func TestExplainOfAStoreThatIsDown(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := startUpstream(t)
+	g, token := startOnRedis(t, redis, up, "timeout 100ms\n cache off")
+	redis.Stop()
+	defer redis.Continue()
+	x, _ := g.explain(t, map[string]any{"url": g.url + "/", "headers": map[string]any{"Authorization": strings.TrimPrefix(token, "Authorization: ")}})
+	assert.Equal(t, http.StatusServiceUnavailable, x.Status)
+	assert.Contains(t, x.said(), "token unavailable")
+	assert.Contains(t, x.Cause, "looking token up")
+}
+
+func TestExplainWithoutARunningCaddy(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	config := g.write("Caddyfile", `{
+	admin off
+	log {
+		output file $DIR/caddy.log
+	}
+}
+http://app.example.com {
+	edge_auth {
+		jwt {
+			key HS256 ssssssssssssssssssssssssssssssss
+		}
+	}
+	respond "in"
+}`)
+	token := hs256(strings.Repeat("s", 32)).token(t, map[string]any{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
+	out, err := g.command("", "edge-auth", "explain", "--config", config, "http://app.example.com/", "-H", "Authorization: Bearer "+token)
+	require.NoError(t, err)
+	assert.Contains(t, out, "it is alice")
+	out, err = g.command("", "edge-auth", "explain", "--config", config, "--json", "http://app.example.com/")
+	require.NoError(t, err)
+	assert.Contains(t, out, `"status":401`)
+	assert.NoFileExists(t, g.dir+"/caddy.log", "the log is the running Caddy's")
+}
+
+func TestExplainSaysWhatItCannotExplain(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n\tedge_auth\n\trespond ok\n}")
+	for says, args := range map[string][]string{
+		"which request?":                {},
+		"one request can be explained":  {"-"},
+		"no refusal with this id":       {"--id", "none"},
+		"listens on port 1; they liste": {"http://a.example:1/"},
+		"a whole address is needed":     {"/path"},
+		"an IP address is needed":       {g.url, "--client", "there"},
+		"'Name: value' is needed":       {g.url, "-H", "none"},
+		"leave out --config":            {"--id", "x", "--config", "Caddyfile"},
+	} {
+		stdin := "curl https://a.example https://b.example"
+		g.edgeAuth("", "user", "list") // until it is up
+		_, err := g.command(stdin, append([]string{"edge-auth", "--address", g.admin, "explain"}, args...)...)
+		require.ErrorContains(t, err, says)
+	}
+}
