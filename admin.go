@@ -100,23 +100,14 @@ const longest = 10 * time.Minute
 func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(longest)) // at worst it stays short
 	answer, err := h.answer(r)
-	status := http.StatusOK
-	var mistake *problem
-	switch {
-	case err == nil:
-	case errors.As(err, &mistake):
-		status = mistake.status
-	case errors.Is(err, store.ErrNotFound):
-		status = http.StatusNotFound
-	case errors.Is(err, records.ErrAmbiguous), errors.Is(err, records.ErrReplaced), errors.Is(err, store.ErrHeld):
-		status = http.StatusConflict
-	default:
-		status = http.StatusServiceUnavailable
-	}
+	status := statusOf(err)
 	if err != nil {
 		answer = map[string]string{"error": err.Error()}
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if done, ok := answer.(*audited); ok {
+		answer = done.answer
+	}
 	if file, ok := answer.(store.Backup); ok && err == nil {
 		sendFile(w, file)
 		return
@@ -137,7 +128,26 @@ func (h adminHandler) answer(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h(running.(*App), r)
+	app := running.(*App)
+	answer, err := h(app, r)
+	app.auditAdmin(r, answer, err)
+	return answer, err
+}
+
+// statusOf is the status that an outcome is answered with.
+func statusOf(err error) int {
+	var mistake *problem
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &mistake):
+		return mistake.status
+	case errors.Is(err, store.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, records.ErrAmbiguous), errors.Is(err, records.ErrReplaced), errors.Is(err, store.ErrHeld):
+		return http.StatusConflict
+	}
+	return http.StatusServiceUnavailable
 }
 
 // maxAdminBody is the longest body the API reads, in bytes.

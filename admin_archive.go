@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/store"
 	"github.com/edgeauth/caddy-edgeauth/store/embedded"
 	"github.com/edgeauth/caddy-edgeauth/store/redis"
@@ -28,7 +29,8 @@ func backup(app *App, r *http.Request) (any, error) {
 	if !ok {
 		return nil, embeddedOnly("backup")
 	}
-	return archiver.Backup(r.Context())
+	file, err := archiver.Backup(r.Context())
+	return did(file, audit.Event{Name: audit.Backup}), err
 }
 
 // sendFile sends a backup, whose length tells the other end whether all of it came.
@@ -52,13 +54,10 @@ func restore(app *App, r *http.Request) (any, error) {
 	if errors.Is(err, embedded.ErrNoBackup) {
 		return nil, badRequest("%v", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{
+	return did(map[string]string{
 		"before":  before,
 		"warning": "tokens, sessions and users are as they were when the backup was made: what was revoked since then is valid again",
-	}, nil
+	}, audit.Event{Name: audit.Restore}), err
 }
 
 // maxHold is for how long a store that was moved takes no changes at most.
@@ -97,10 +96,7 @@ func migrate(app *App, r *http.Request) (any, error) {
 		return map[string]any{"records": moved}, err
 	}
 	moved, err := moveHeld(r.Context(), exporter, to, hold)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"records": moved, "held_until": time.Now().Add(hold).UTC().Truncate(time.Second)}, nil
+	return did(map[string]any{"records": moved, "held_until": time.Now().Add(hold).UTC().Truncate(time.Second)}, audit.Event{Name: audit.Migrate, Records: moved}), err
 }
 
 // openTarget opens the Redis that records are to be moved to, which must have none.

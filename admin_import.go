@@ -1,8 +1,10 @@
 package edgeauth
 
 import (
+	"context"
 	"net/http"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -36,22 +38,37 @@ func importRecords(app *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	report := newImportReport()
+	err := report.take(r.Context(), app, &batch)
+	if batch.DryRun {
+		return report, err
+	}
+	return did(report, audit.Event{Name: audit.Import, Records: report.changed()}), err
+}
+
+// take imports a batch.
+func (r *importReport) take(ctx context.Context, app *App, batch *importBatch) error {
 	how := records.Importing{Overwrite: batch.Overwrite, DryRun: batch.DryRun}
 	for _, user := range batch.Users {
-		change, why, err := how.User(r.Context(), app.store, user)
+		change, why, err := how.User(ctx, app.store, user)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		report.add(report.Users, change, "user '"+user.ID+"'", why)
+		r.add(r.Users, change, "user '"+user.ID+"'", why)
 	}
 	for _, token := range batch.Tokens {
-		change, why, err := how.Token(r.Context(), app.store, token)
+		change, why, err := how.Token(ctx, app.store, token)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		report.add(report.Tokens, change, "token of user '"+token.User+"'", why)
+		r.add(r.Tokens, change, "token of user '"+token.User+"'", why)
 	}
-	return report, nil
+	return nil
+}
+
+// changed counts the records that are not as they were.
+func (r *importReport) changed() map[string]int {
+	count := func(of map[records.Change]int) int { return of[records.Added] + of[records.Changed] }
+	return map[string]int{"user": count(r.Users), "token": count(r.Tokens)}
 }
 
 func (r *importReport) add(to map[records.Change]int, change records.Change, what, why string) {

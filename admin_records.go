@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -92,7 +93,7 @@ func addUser(app *App, r *http.Request) (any, error) {
 	if err := records.PutUser(r.Context(), app.store, user); err != nil {
 		return nil, err
 	}
-	return showUser(user), nil
+	return did(showUser(user), audit.Event{Name: audit.UserAdded, User: user.ID}), nil
 }
 
 func checkPassword(password string) error {
@@ -125,7 +126,7 @@ func setPassword(app *App, r *http.Request) (any, error) {
 	if err := records.SetPassword(r.Context(), app.store, user.ID, hash); err != nil {
 		return nil, err
 	}
-	return map[string]string{"id": user.ID}, app.endLogins(r.Context(), user.ID)
+	return did(map[string]string{"id": user.ID}, audit.Event{Name: audit.PasswordChanged, User: user.ID}), app.endLogins(r.Context(), user.ID)
 }
 
 func removeUser(app *App, r *http.Request) (any, error) {
@@ -133,7 +134,7 @@ func removeUser(app *App, r *http.Request) (any, error) {
 	if _, err := records.GetUser(r.Context(), app.store, id); err != nil {
 		return nil, err
 	}
-	return map[string]string{"removed": id}, records.RemoveUser(r.Context(), app.store, id)
+	return did(map[string]string{"removed": id}, audit.Event{Name: audit.UserRemoved, User: id}), records.RemoveUser(r.Context(), app.store, id)
 }
 
 func disableUser(app *App, r *http.Request) (any, error) { return setActive(app, r, false) }
@@ -147,10 +148,11 @@ func setActive(app *App, r *http.Request, active bool) (any, error) {
 	if !identity.ValidID(id) {
 		return nil, badRequest("'%s' can't be the id of a user", id)
 	}
-	if err := records.SetActive(r.Context(), app.store, id, active); err != nil {
-		return nil, err
+	event := audit.UserDisabled
+	if active {
+		event = audit.UserEnabled
 	}
-	return map[string]any{"id": id, "active": active}, nil
+	return did(map[string]any{"id": id, "active": active}, audit.Event{Name: event, User: id}), records.SetActive(r.Context(), app.store, id, active)
 }
 
 // removeSecondFactor lets a user who has lost it log in by password alone.
@@ -159,7 +161,7 @@ func removeSecondFactor(app *App, r *http.Request) (any, error) {
 	if _, err := records.FindSecondFactor(r.Context(), app.store, id); err != nil {
 		return nil, err
 	}
-	return map[string]string{"removed": id}, records.RemoveSecondFactor(r.Context(), app.store, id)
+	return did(map[string]string{"removed": id}, audit.Event{Name: audit.SecondFactorRemoved, User: id}), records.RemoveSecondFactor(r.Context(), app.store, id)
 }
 
 func listSessions(app *App, r *http.Request) (any, error) {
@@ -178,12 +180,13 @@ func createSession(app *App, r *http.Request) (any, error) {
 	id, err := records.NewSession(r.Context(), app.store, records.Session{
 		User: user.ID, Name: user.Name, Email: user.Email, Groups: user.Groups, AuthTime: time.Now(),
 	}, lifetime)
-	return map[string]string{"session": id}, err
+	return did(map[string]string{"session": id}, audit.Event{Name: audit.SessionCreated, User: user.ID, Authenticator: "session"}), err
 }
 
 func endSession(app *App, r *http.Request) (any, error) {
-	id := r.PathValue("id")
-	return map[string]string{"ended": id}, records.EndSessionByID(r.Context(), app.store, r.PathValue("user"), id)
+	user, id := r.PathValue("user"), r.PathValue("id")
+	return did(map[string]string{"ended": id}, audit.Event{Name: audit.SessionEnded, User: user, Authenticator: "session", Token: id}),
+		records.EndSessionByID(r.Context(), app.store, user, id)
 }
 
 // createJWT signs an access token as the issuer would, for trying things out
@@ -216,7 +219,7 @@ func createJWT(app *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	token, err := app.ring.Sign(claims, "JWT")
-	return map[string]string{"jwt": token}, err
+	return did(map[string]string{"jwt": token}, audit.Event{Name: audit.TokenCreated, User: user.ID, Authenticator: "jwt"}), err
 }
 
 func userAndLifetime(app *App, r *http.Request, byDefault time.Duration) (records.User, time.Duration, error) {

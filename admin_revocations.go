@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -54,7 +55,7 @@ func revokeJWT(app *App, r *http.Request) (any, error) {
 	if len(app.idClaims) == 0 {
 		answer["warning"] = "no policy of the running config says check_revoked, so none will ask"
 	}
-	return answer, nil
+	return did(answer, audit.Event{Name: audit.TokenRevoked, Authenticator: "jwt", Token: names[0]}), nil
 }
 
 // namesOfJWT gives the names that a JWT is revoked by, and how long it has still
@@ -82,7 +83,7 @@ func logOutUser(app *App, r *http.Request) (any, error) {
 	if !identity.ValidID(id) {
 		return nil, badRequest("'%s' can't be the id of a user", id)
 	}
-	return map[string]string{"logged_out": id}, app.endLogins(r.Context(), id)
+	return did(map[string]string{"logged_out": id}, audit.Event{Name: audit.LogoutEverywhere, User: id}), app.endLogins(r.Context(), id)
 }
 
 // endLogins ends all logins of a user so far.

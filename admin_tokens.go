@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -72,12 +73,17 @@ func createToken(app *App, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return madeToken{secret, token}, nil
+	return did(madeToken{secret, token}, tokenEvent(audit.TokenCreated, token)), nil
+}
+
+// tokenEvent is what happened to a token.
+func tokenEvent(name string, token records.Token) audit.Event {
+	return audit.Event{Name: name, User: token.User, Authenticator: "token", Token: token.ID}
 }
 
 func revokeToken(app *App, r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	return map[string]string{"revoked": id}, records.RevokeToken(r.Context(), app.store, id)
+	return did(map[string]string{"revoked": id}, tokenEvent(audit.TokenRevoked, records.Token{ID: id})), records.RevokeToken(r.Context(), app.store, id)
 }
 
 // revokeTokens ends all tokens of a user, of a name, or both.
@@ -91,10 +97,11 @@ func revokeTokens(app *App, r *http.Request) (any, error) {
 	}
 	revoked, err := records.RevokeTokens(r.Context(), app.store, filter)
 	ids := make([]string, len(revoked))
+	events := make([]audit.Event, len(revoked))
 	for i, token := range revoked {
-		ids[i] = token.ID
+		ids[i], events[i] = token.ID, tokenEvent(audit.TokenRevoked, token)
 	}
-	return map[string]any{"revoked": ids}, err
+	return did(map[string]any{"revoked": ids}, events...), err
 }
 
 func rotateToken(app *App, r *http.Request) (any, error) {
@@ -118,5 +125,5 @@ func rotateToken(app *App, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return madeToken{secret, token}, nil
+	return did(madeToken{secret, token}, tokenEvent(audit.TokenRotated, token)), nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/cache"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -64,6 +65,7 @@ type App struct {
 	storage   certmagic.Storage
 	metrics   *metrics
 	logger    *zap.Logger
+	audit     *audit.Log
 
 	// Written while the config is loaded, read by requests of this config. The
 	// names may still grow while another server already serves.
@@ -100,6 +102,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.logger = ctx.Logger()
+	a.audit = audit.New(ctx.Logger(new(Handler)).Named("audit")) // a name that 'log' can include
 	a.storage = ctx.Storage()
 	a.servers = make(map[*caddyhttp.Server]struct{})
 	a.started, a.stop = context.WithCancel(context.Background())

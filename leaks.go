@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -65,6 +66,10 @@ func (k *walker) handlers(list []caddyhttp.MiddlewareHandler, place string, at c
 			k.guards = append(k.guards, placed{h, at.host})
 		case *ErrorHandler:
 			at.stripped = true
+		case *caddyauth.Authentication:
+			if _, ours := h.Providers["edge_auth"].(*Provider); ours && len(h.Providers) == 1 {
+				at = cover{stripped: true, identity: true}
+			}
 		case *caddyhttp.Subroute:
 			at = k.routes(h.Routes, place, at)
 		case *caddyhttp.Invoke:

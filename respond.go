@@ -47,6 +47,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
 			zap.String("code", answer.Code), zap.String("err_id", failure.ID), zap.Error(err))
 	}
+	h.Policy.auditRejection(r, err)
 	h.app.explained.add(h.explainRefusal(r, s, answer, err))
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {

@@ -24,6 +24,9 @@ type state struct {
 	kept     identity.Names
 	stripped bool
 
+	// audited says that the audit log has been told of a wrong credential.
+	audited bool
+
 	// who is the identity established last; nil: nobody.
 	who *identity.Identity
 

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -160,7 +161,7 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		switch field("do") {
 		case "end_session":
 			did = outcomeOfChange{said: "ended"}
-			err = records.EndSessionByID(r.Context(), i.store, user.ID, field("id"))
+			err = i.endSession(r, user.ID, field("id"))
 		case "end_login":
 			did = outcomeOfChange{said: "ended"}
 			err = i.endLogin(r, user.ID, field("id"))
@@ -197,12 +198,25 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// endSession ends a session of this very user.
+func (i *Issuer) endSession(r *http.Request, user, id string) error {
+	if err := records.EndSessionByID(r.Context(), i.store, user, id); err != nil {
+		return err
+	}
+	i.audit.Write(r, audit.Event{Name: audit.SessionEnded, User: user, Authenticator: "session", Token: id})
+	return nil
+}
+
 func (i *Issuer) endLogin(r *http.Request, user, shown string) error {
 	login, err := records.LoginByShown(r.Context(), i.store, user, shown)
+	if err == nil {
+		err = i.endShown(r, login)
+	}
 	if err != nil {
 		return err
 	}
-	return i.endShown(r, login)
+	i.audit.Write(r, audit.Event{Name: audit.SessionEnded, User: user, Authenticator: "jwt", Token: shown})
+	return nil
 }
 
 // endShown ends a login; without JWT endpoints any more there is no lifetime of
@@ -222,7 +236,11 @@ func (i *Issuer) revokeToken(r *http.Request, user, id string) error {
 	}
 	for _, token := range tokens {
 		if subtle.ConstantTimeCompare([]byte(token.ID), []byte(id)) == 1 {
-			return records.RevokeToken(r.Context(), i.store, id)
+			if err := records.RevokeToken(r.Context(), i.store, id); err != nil {
+				return err
+			}
+			i.audit.Write(r, audit.Event{Name: audit.TokenRevoked, User: user, Authenticator: "token", Token: id})
+			return nil
 		}
 	}
 	return store.ErrNotFound
@@ -233,11 +251,11 @@ func (i *Issuer) makeToken(r *http.Request, user records.User, name, days string
 	if name = strings.TrimSpace(name); number < 1 || number > maxTokenDays || name == "" || utf8.RuneCountInString(name) > 100 {
 		return outcomeOfChange{wrong: "form_bad"}, nil
 	}
-	secret, _, err := records.NewToken(r.Context(), i.store, records.Token{User: user.ID, Label: name, CreatedBy: user.ID}, time.Duration(number)*24*time.Hour)
+	secret, token, err := records.NewToken(r.Context(), i.store, records.Token{User: user.ID, Label: name, CreatedBy: user.ID}, time.Duration(number)*24*time.Hour)
 	if err != nil {
 		return outcomeOfChange{}, err
 	}
-	i.audit(r, "token made", user.ID, nil)
+	i.audit.Write(r, audit.Event{Name: audit.TokenCreated, User: user.ID, Authenticator: "token", Token: token.ID})
 	issuedToken.Inc()
 	return outcomeOfChange{secret: secret}, nil
 }
@@ -280,7 +298,7 @@ func (i *Issuer) endSecond(r *http.Request, user records.User, password string) 
 	if err := records.RemoveSecondFactor(r.Context(), i.store, user.ID); err != nil {
 		return outcomeOfChange{}, err
 	}
-	i.audit(r, "second factor removed", user.ID, nil)
+	i.audit.Write(r, audit.Event{Name: audit.SecondFactorRemoved, User: user.ID})
 	return outcomeOfChange{said: "second_is_off"}, nil
 }
 
@@ -307,7 +325,7 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, current 
 	if err := i.endEverything(r, user.ID); err != nil {
 		return outcomeOfChange{}, err
 	}
-	i.audit(r, "password changed", user.ID, nil)
+	i.audit.Write(r, audit.Event{Name: audit.PasswordChanged, User: user.ID})
 	return outcomeOfChange{said: "password_changed"}, i.beginSession(w, r, user, current.Methods)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -33,7 +34,7 @@ func (i *Issuer) blacklist(w http.ResponseWriter, r *http.Request) error {
 	if err := i.end(r.Context(), login, records.EndedByLogout); err != nil {
 		return err
 	}
-	i.audit(r, "logout", login.User, nil)
+	i.audit.Write(r, audit.Event{Name: audit.Logout, User: login.User, Authenticator: "jwt"})
 	logouts.Inc()
 	return write(w, r, http.StatusOK, struct{}{})
 }

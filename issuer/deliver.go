@@ -22,6 +22,9 @@ func (i *Issuer) deliver(w http.ResponseWriter, r *http.Request, tokens pair, cs
 			Access  string `json:"access"`
 		}{tokens.refresh, tokens.access})
 	}
+	if losesCookies(r) {
+		i.tellPlain(r)
+	}
 	i.setCookie(w, jwt.OwnCookie, "/", tokens.access, tokens.accessExpires)
 	if tokens.refresh != "" {
 		i.setCookie(w, refreshCookie, prefixOf(r)+i.base(), tokens.refresh, tokens.refreshExpires)

@@ -82,6 +82,9 @@ func (g *guard) succeeded(ctx context.Context, a attempt) error {
 	return nil
 }
 
+// codeThrottled is what programs are told.
+const codeThrottled = "throttled"
+
 // throttled is Django REST framework's answer to too many requests.
 func throttled(wait time.Duration) *refusal {
 	unit := "seconds"
@@ -90,7 +93,7 @@ func throttled(wait time.Duration) *refusal {
 	}
 	return &refusal{
 		status: http.StatusTooManyRequests, wait: wait,
-		body: coded(fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds(wait), unit), "throttled"),
+		body: coded(fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds(wait), unit), codeThrottled),
 	}
 }
 

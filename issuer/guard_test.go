@@ -116,7 +116,7 @@ func TestEachLoginIsTold(t *testing.T) {
 	type line struct{ message, user, reason any }
 	var lines []line
 	for _, entry := range i.logs.All() {
-		if fields := entry.ContextMap(); fields["address"] != nil {
+		if fields := entry.ContextMap(); fields["event"] != nil {
 			lines = append(lines, line{entry.Message, fields["user"], fields["reason"]})
 		}
 		assert.NotContains(t, fmt.Sprint(entry), "hunter2")
@@ -124,7 +124,7 @@ func TestEachLoginIsTold(t *testing.T) {
 	assert.Equal(t, []line{
 		{"login", "alice", nil},
 		{"login failed", "alice", "no login: wrong password"},
-		{"login failed", "", "no login: unknown user"}, // what was typed may be a password
+		{"login failed", nil, "no login: unknown user"}, // what was typed may be a password
 		{"login failed", "bob", "no login: user is disabled"},
 	}, lines)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/internal/guesttest"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
@@ -22,7 +23,13 @@ import (
 )
 
 // testHost is an app in memory.
-type testHost struct{ *guesttest.Host }
+type testHost struct {
+	*guesttest.Host
+
+	audit *audit.Log
+}
+
+func (h testHost) Audit() *audit.Log { return h.audit }
 
 func (h testHost) EnsureSigningKeys(context.Context) error {
 	if h.Ring.Algorithms() == nil {
@@ -51,7 +58,7 @@ func newTestIssuer(t testing.TB, i *Issuer, key string) *testIssuer {
 	core, logs := observer.New(zap.DebugLevel)
 	i.setDefaults()
 	require.NoError(t, i.check())
-	require.NoError(t, i.provision(testHost{host}, zap.New(core)))
+	require.NoError(t, i.provision(testHost{host, audit.New(zap.New(core))}, zap.New(core)))
 	no := false
 	for _, user := range []struct {
 		records.User

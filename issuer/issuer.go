@@ -21,6 +21,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -82,6 +83,7 @@ type Issuer struct {
 	checkOrigin func(*http.Request) error
 	now         func() time.Time
 	logger      *zap.Logger
+	audit       *audit.Log
 }
 
 // JWT is how pairs of tokens are made, as by SimpleJWT.
@@ -145,6 +147,9 @@ type Host interface {
 
 	// EnsureSigningKeys sees to it that there is a key to sign with.
 	EnsureSigningKeys(ctx context.Context) error
+
+	// Audit is the log of what happens to credentials.
+	Audit() *audit.Log
 }
 
 // The usual paths, lifetimes and bounds.
@@ -188,7 +193,7 @@ func (i *Issuer) Provision(ctx caddy.Context) error {
 }
 
 func (i *Issuer) provision(host Host, logger *zap.Logger) error {
-	i.host, i.logger, i.now = host, logger, time.Now
+	i.host, i.logger, i.audit, i.now = host, logger, host.Audit(), time.Now
 	i.store, i.ring = host.Store(), host.SigningKeys()
 	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
 	i.passwords = passwords.Shared()

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -45,13 +45,13 @@ func (i *Issuer) logIn(r *http.Request, refused *refusal) (records.User, []strin
 func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.User, error) {
 	attempt, err := i.guard.enter(r.Context(), name, addressOf(r))
 	if err != nil {
-		i.audit(r, "login refused", name, err)
+		i.loginRefused(r, name, err)
 		return records.User{}, err
 	}
 	user, err := i.users.logIn(r.Context(), name, password)
 	switch {
 	case errors.Is(err, records.ErrLogin):
-		i.audit(r, "login failed", name, err)
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: i.typedName(r.Context(), name), Reason: err})
 		return user, err
 	case err != nil && r.Context().Err() == nil: // nobody knows whether it was a wrong guess
 		return user, errors.Join(err, i.guard.forgive(r.Context(), attempt))
@@ -59,6 +59,22 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 		return user, err
 	}
 	return user, i.guard.succeeded(r.Context(), attempt)
+}
+
+// loginRefused tells of an attempt that was one too many, and of nothing else.
+func (i *Issuer) loginRefused(r *http.Request, name string, err error) {
+	if _, throttled := errors.AsType[*refusal](err); throttled {
+		i.audit.Write(r, audit.Event{Name: audit.LoginRefused, User: i.typedName(r.Context(), name), Code: codeThrottled})
+	}
+}
+
+// typedName is a name that was typed, if somebody has it. Any other is not logged:
+// it may be a password that was typed in the wrong place.
+func (i *Issuer) typedName(ctx context.Context, name string) string {
+	if !i.users.knows(ctx, name) {
+		return ""
+	}
+	return name
 }
 
 // loginTime is now, as the time of a login. Where all logins of the user ended in
@@ -77,23 +93,9 @@ func (i *Issuer) loginTime(ctx context.Context, user string) (time.Time, error) 
 
 // loggedIn tells of a login that is complete, and keeps when it was.
 func (i *Issuer) loggedIn(r *http.Request, user records.User) {
-	i.audit(r, "login", user.ID, nil)
+	i.audit.Write(r, audit.Event{Name: audit.Login, User: user.ID})
 	if err := records.NoteLogin(r.Context(), i.store, user.ID, i.now()); err != nil {
 		i.logger.Warn("time of a login not kept", zap.String("user", user.ID), zap.Error(err))
 	}
 	loginSucceeded.Inc()
-}
-
-// audit tells of a login or its end: one line each. A name that nobody could
-// have is left out: it may be a password that was typed in the wrong place.
-func (i *Issuer) audit(r *http.Request, event, user string, err error) {
-	if errors.Is(err, records.ErrUnknownUser) || !identity.ValidID(user) {
-		user = ""
-	}
-	fields := []zap.Field{zap.String("user", user), zap.String("address", addressOf(r)), zap.String("path", r.URL.Path), zap.String("user_agent", r.UserAgent())}
-	if err != nil {
-		i.logger.Warn(event, append(fields, zap.NamedError("reason", err))...)
-		return
-	}
-	i.logger.Info(event, fields...)
 }

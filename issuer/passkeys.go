@@ -16,6 +16,7 @@ import (
 	"github.com/go-webauthn/webauthn/protocol"
 	"github.com/go-webauthn/webauthn/webauthn"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -207,14 +208,14 @@ func (i *Issuer) passkeyLogin(r *http.Request) (records.User, *form, error) {
 		err = errors.New("the passkey's counter went back: it may have been copied")
 	}
 	if err != nil {
-		i.audit(r, "login failed", "", err)
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, Reason: err})
 		return records.User{}, nil, errPasskey(err)
 	}
 	user, err := records.GetUser(r.Context(), i.store, found.User)
 	switch {
 	case errors.Is(err, store.ErrNotFound), err == nil && !user.Enabled():
 		err = errPasskey(records.ErrDisabled)
-		i.audit(r, "login failed", found.User, records.ErrDisabled)
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: found.User, Reason: records.ErrDisabled})
 	case err == nil:
 		err = i.keepCounter(r.Context(), found.Passkeys, credential)
 	}
@@ -339,7 +340,7 @@ func (i *Issuer) endPasskey(w http.ResponseWriter, r *http.Request) error {
 		if err := records.PutPasskeys(r.Context(), i.store, found); err != nil {
 			return fmt.Errorf("keeping the passkey: %w", err)
 		}
-		i.audit(r, "passkey made", user.ID, nil)
+		i.audit.Write(r, audit.Event{Name: audit.PasskeyAdded, User: user.ID})
 		return write(w, r, http.StatusOK, struct{}{})
 	})
 }
@@ -355,6 +356,9 @@ func (i *Issuer) removePasskey(r *http.Request, user, id string) error {
 	if len(found.Keys) == before {
 		return store.ErrNotFound
 	}
-	i.audit(r, "passkey removed", user, nil)
-	return records.PutPasskeys(r.Context(), i.store, found)
+	if err := records.PutPasskeys(r.Context(), i.store, found); err != nil {
+		return err
+	}
+	i.audit.Write(r, audit.Event{Name: audit.PasskeyRemoved, User: user})
+	return nil
 }

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -198,7 +200,7 @@ func (i *Issuer) stillWelcome(ctx context.Context, login records.Login) (records
 }
 
 // errReused says that a refresh token was used again that another has replaced.
-var errReused = errors.New("refresh token used again")
+var errReused = errors.New("refresh token used again: the login has ended")
 
 // nextOf is what becomes of a login when the refresh token of an id is used; nil
 // if it stays as it is.
@@ -230,7 +232,7 @@ func (i *Issuer) endStolen(r *http.Request, login records.Login) error {
 	if err := i.end(r.Context(), login, records.EndedByTheft); err != nil {
 		return err
 	}
-	i.audit(r, "refresh token stolen: the login has ended", login.User, errReused)
+	i.audit.Write(r, audit.Event{Name: audit.TokenReused, User: login.User, Authenticator: "jwt", Code: authenticators.CodeNotValid, Reason: errReused})
 	refreshReused.Inc()
 	return fmt.Errorf("%w: %w", errReused, i.blacklisted(errReused.Error()))
 }

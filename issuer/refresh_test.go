@@ -82,7 +82,7 @@ func TestEachRefreshTokenIsUsedOnce(t *testing.T) {
 	third := use(t, i, second["refresh"])
 	refuses(t, i, first["refresh"], "Token is blacklisted")
 	refuses(t, i, third["refresh"], "Token is blacklisted") // two had the login's tokens
-	stolen := i.logs.FilterMessageSnippet("stolen")
+	stolen := i.logs.FilterMessage("token reused")
 	require.Equal(t, 1, stolen.Len())
 	assert.Equal(t, "alice", stolen.All()[0].ContextMap()["user"])
 }
@@ -116,7 +116,7 @@ func TestOfManyRefreshesAtOnceOneFamilyLivesOn(t *testing.T) {
 	for _, pair := range pairs {
 		require.Equal(t, pairs[0], pair)
 	}
-	assert.Empty(t, i.logs.FilterMessageSnippet("stolen").All())
+	assert.Empty(t, i.logs.FilterMessage("token reused").All())
 	use(t, i, pairs[0]["refresh"])
 }
 

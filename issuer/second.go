@@ -20,6 +20,7 @@ import (
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/hotp"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -79,7 +80,7 @@ func (i *Issuer) proveSecond(r *http.Request, user records.User, code string) ([
 	}
 	err = i.useCode(r, *second, code)
 	if errors.Is(err, records.ErrLogin) {
-		i.audit(r, "login failed", user.ID, err)
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: user.ID, Reason: err})
 		err = unauthorized(coded("The code is wrong, or was used before.", "otp_invalid"), err)
 	}
 	return byBoth, err
@@ -91,17 +92,19 @@ func (i *Issuer) useCode(r *http.Request, second records.SecondFactor, code stri
 	ctx := r.Context()
 	attempt, err := i.guard.enter(ctx, "second factor of "+second.User, addressOf(r))
 	if err != nil {
+		i.loginRefused(r, second.User, err)
 		return err
 	}
 	code = plainCode(code)
 	step := matchingStep(second.Secret, code, i.now())
 	left := slices.Index(second.Recovery, records.RecoveryDigest(second.User, code))
+	recovered := false
 	switch {
 	case step > second.Step:
 		second.Step = step
 	case left >= 0:
 		second.Recovery = slices.Delete(slices.Clone(second.Recovery), left, left+1)
-		i.audit(r, "recovery code used", second.User, nil)
+		recovered = true
 	default:
 		return errCode
 	}
@@ -111,6 +114,9 @@ func (i *Issuer) useCode(r *http.Request, second records.SecondFactor, code stri
 	}
 	if err != nil {
 		return fmt.Errorf("using up a code: %w", err)
+	}
+	if recovered {
+		i.audit.Write(r, audit.Event{Name: audit.RecoveryCodeUsed, User: second.User})
 	}
 	return i.guard.succeeded(ctx, attempt)
 }
@@ -196,7 +202,7 @@ func (i *Issuer) enrol(r *http.Request, user, secret, code string) ([]string, er
 	if err := records.PutSecondFactor(r.Context(), i.store, second); err != nil {
 		return nil, fmt.Errorf("keeping the second factor: %w", err)
 	}
-	i.audit(r, "second factor set up", user, nil)
+	i.audit.Write(r, audit.Event{Name: audit.SecondFactorAdded, User: user})
 	return codes, nil
 }
 
@@ -249,7 +255,7 @@ func (i *Issuer) logInByCode(w http.ResponseWriter, r *http.Request, id, code, n
 	var throttled *refusal
 	switch {
 	case errors.Is(err, records.ErrLogin):
-		i.audit(r, "login failed", user.ID, err)
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: user.ID, Reason: err})
 		return i.showSecond(w, r, http.StatusForbidden, id, ticket, next, "second_wrong")
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", fmt.Sprint(seconds(throttled.wait)))

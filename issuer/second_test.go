@@ -235,5 +235,8 @@ func TestAccountTurnsTheSecondFactorOnAndOff(t *testing.T) {
 	assert.Contains(t, do("do", "confirm_second", "secret", other, "code", code), "not filled in", "it is on already")
 	assert.Contains(t, do("do", "end_second", "old", "wrong"), "not your password")
 	assert.Contains(t, do("do", "end_second", "old", "wonderland"), "is off")
+	for _, event := range []string{"second factor added", "second factor removed"} {
+		assert.Equal(t, 1, i.logs.FilterMessage(event).Len(), event)
+	}
 	assert.Equal(t, http.StatusOK, i.post("/api/token/", credentials).Code)
 }

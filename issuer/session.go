@@ -16,6 +16,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/session"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -141,7 +142,14 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Query().Has("out") {
 		said = "logged_out"
 	}
-	return i.pages.show(w, r, http.StatusOK, "login.html", said, "", loginForm{Next: r.URL.Query().Get("next")})
+	wrong := ""
+	if byPlainHTTP(r) {
+		wrong = "plain_http"
+		if isBrowsing(r) {
+			i.tellPlain(r)
+		}
+	}
+	return i.pages.show(w, r, http.StatusOK, "login.html", said, wrong, loginForm{Next: r.URL.Query().Get("next")})
 }
 
 // logInByForm logs a browser in, and leads it back to where it came from.
@@ -151,6 +159,9 @@ func (i *Issuer) logInByForm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	asked := f.optional("next")
+	if losesCookies(r) {
+		return i.refusePlain(w, r, loginForm{Username: f.optional("username"), Next: asked})
+	}
 	if ticket := f.optional("ticket"); ticket != "" && !isJSON(r) {
 		return i.logInByCode(w, r, ticket, f.optional("code"), asked)
 	}
@@ -258,11 +269,13 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, err := i.currentSession(r)
+	event := audit.Logout
 	switch {
 	case errors.Is(err, store.ErrNotFound): // it has ended already
 	case err != nil:
 		return err
 	case f.values["everywhere"] != nil:
+		event = audit.LogoutEverywhere
 		err = i.endEverything(r, current.User)
 	default:
 		id, _ := authenticators.FromCookie(r, session.OwnCookie)
@@ -272,7 +285,7 @@ func (i *Issuer) logOut(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("ending the session: %w", err)
 	}
 	if current.User != "" {
-		i.audit(r, "logout", current.User, nil)
+		i.audit.Write(r, audit.Event{Name: event, User: current.User, Authenticator: "session"})
 	}
 	i.setCookie(w, session.OwnCookie, "/", "", time.Time{})
 	i.setCookie(w, i.CSRFCookie, "/", "", time.Time{})

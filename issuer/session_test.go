@@ -144,6 +144,9 @@ func (i *testIssuer) page(path string, headers ...string) *httptest.ResponseReco
 	r := httptest.NewRequestWithContext(i.t.Context(), http.MethodGet, path, nil)
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
 		r.Header.Set(name, value)
 	}
 	return i.serve(r)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -30,7 +31,10 @@ func (i *Issuer) tokenOf(r *http.Request, user records.User) (string, error) {
 	token := records.Token{User: user.ID, Label: tokenLabel, CreatedBy: user.ID}
 	lifetime := time.Duration(i.Token.Lifetime)
 	if !i.Token.Single {
-		secret, _, err := records.NewToken(r.Context(), i.store, token, lifetime)
+		secret, made, err := records.NewToken(r.Context(), i.store, token, lifetime)
+		if err == nil {
+			i.audit.Write(r, audit.Event{Name: audit.TokenCreated, User: user.ID, Authenticator: "token", Token: made.ID})
+		}
 		return secret, err
 	}
 	if err := i.host.EnsureSigningKeys(r.Context()); err != nil {

@@ -47,6 +47,8 @@ func (u *Users) check() error {
 // source answers whether a password is a user's: records.ErrLogin if not.
 type source interface {
 	logIn(ctx context.Context, name, password string) (records.User, error)
+	// knows reports whether a user is known by that name, for the log.
+	knows(ctx context.Context, name string) bool
 	// changeable reports whether users can change their passwords here.
 	changeable() bool
 }
@@ -80,6 +82,14 @@ func (s ofStore) logIn(ctx context.Context, name, password string) (records.User
 	return records.LogIn(ctx, s.store, s.verifier, name, password)
 }
 
+func (s ofStore) knows(ctx context.Context, name string) bool { return isKept(ctx, s.store, name) }
+
+// isKept reports whether there is a record of a user.
+func isKept(ctx context.Context, s store.Store, name string) bool {
+	_, err := records.GetUser(ctx, s, name)
+	return err == nil
+}
+
 func (ofStore) changeable() bool { return true }
 
 // ofFile are the users of a file. What else is known of them is in the store.
@@ -95,6 +105,8 @@ func (f *ofFile) logIn(ctx context.Context, name, password string) (records.User
 	}
 	return known(ctx, f.store, records.User{ID: name})
 }
+
+func (f *ofFile) knows(_ context.Context, name string) bool { return f.users.Has(name) }
 
 func (*ofFile) changeable() bool { return false }
 
@@ -141,6 +153,10 @@ func (a *ofApp) logIn(ctx context.Context, name, password string) (records.User,
 	}
 	return told, records.PutUser(ctx, a.store, told)
 }
+
+// knows reports whether that user has logged in here before: the application does
+// not tell whether it was the name or the password that was wrong.
+func (a *ofApp) knows(ctx context.Context, name string) bool { return isKept(ctx, a.store, name) }
 
 func (*ofApp) changeable() bool { return false }
 

@@ -71,7 +71,7 @@ func packages(t *testing.T) []pkg {
 var layers = [][]string{
 	{"", "integration", "bench"},
 	{"issuer"},
-	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/guesttest", "internal/redistest"},
+	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/audit", "internal/guesttest", "internal/redistest"},
 	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
 	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
