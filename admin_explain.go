@@ -57,24 +57,25 @@ func explainRequest(app *App, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return body.explain(r.Context(), running.(*caddyhttp.App))
+	described, port, err := body.request(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return explain(running.(*caddyhttp.App), described, port)
 }
 
 // errNotRemembered says that an id is none of a refusal, or of one too long ago.
 var errNotRemembered = errors.New("no refusal with this id is remembered: the last 1000 are, since Caddy was started")
 
-func (a *asked) explain(ctx context.Context, app *caddyhttp.App) (*explanation, error) {
+// request is the one that is described, and the port it goes to.
+func (a *asked) request(ctx context.Context) (*http.Request, string, error) {
 	client := cmp.Or(a.Client, "127.0.0.1")
 	if _, err := netip.ParseAddr(client); err != nil {
-		return nil, badRequest("client '%s': an IP address is needed", client)
+		return nil, "", badRequest("client '%s': an IP address is needed", client)
 	}
 	header := make(http.Header, len(a.Header))
 	for name, values := range a.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 	}
-	r, port, err := newRequest(ctx, cmp.Or(a.Method, http.MethodGet), a.URL, header, a.Body, client)
-	if err != nil {
-		return nil, err
-	}
-	return explain(app, r, port)
+	return newRequest(ctx, cmp.Or(a.Method, http.MethodGet), a.URL, header, a.Body, client)
 }

@@ -140,7 +140,11 @@ func explainOffline(cmd *cobra.Command, file string, wanted *asked, x *explanati
 	if err != nil {
 		return fmt.Errorf("the config has no servers: %w", err)
 	}
-	found, err := wanted.explain(ctx, app.(*caddyhttp.App))
+	r, port, err := wanted.request(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := explain(app.(*caddyhttp.App), r, port)
 	if err == nil {
 		*x = *found
 	}

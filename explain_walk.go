@@ -2,13 +2,9 @@ package edgeauth
 
 import (
 	"cmp"
-	"context"
-	"crypto/tls"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,12 +12,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
-	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/issuer"
 )
 
@@ -144,6 +140,14 @@ func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) b
 		if h.Answers(x.r) {
 			return x.end(outcomeAnswered, "edge_auth_issuer answers, whoever asks", place)
 		}
+	case *HealthHandler:
+		return x.end(outcomeAnswered, "edge_auth_health answers, whoever asks", place)
+	case *Whoami:
+		return x.end(outcomeAnswered, "edge_auth_whoami answers", place)
+	case caddyauth.Authentication:
+		return x.authentication(h, place)
+	case *caddyauth.Authentication:
+		return x.authentication(*h, place)
 	case *rewrite.Rewrite:
 		h.Rewrite(x.r, replacerOf(x.r))
 	case *headers.Handler:
@@ -168,6 +172,18 @@ func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) b
 			x.NotRun = append(x.NotRun, name)
 		}
 	}
+	return false
+}
+
+// authentication is Caddy's own handler, in which a policy of ours may stand. Other
+// providers are not asked.
+func (x *explainer) authentication(h caddyauth.Authentication, place string) bool {
+	for _, provider := range h.Providers {
+		if ours, ok := provider.(*Provider); ok && len(h.Providers) == 1 {
+			return x.policy(ours.handler, place)
+		}
+	}
+	x.NotRun = append(x.NotRun, "authentication")
 	return false
 }
 
@@ -213,7 +229,7 @@ func (x *explainer) invoke(name, place string) bool {
 }
 
 func (x *explainer) proxied(h *reverseproxy.Handler, place string) bool {
-	var dials []string
+	dials := make([]string, 0, len(h.Upstreams))
 	for _, upstream := range h.Upstreams {
 		dials = append(dials, upstream.Dial)
 	}
@@ -223,149 +239,3 @@ func (x *explainer) proxied(h *reverseproxy.Handler, place string) bool {
 	}
 	return x.end(outcomePassed, "reverse_proxy sends it to "+x.Upstream, place)
 }
-
-// policy takes the request through an edge_auth, by the very functions that judge
-// requests.
-func (x *explainer) policy(h *Handler, place string) bool {
-	if x.looking != nil {
-		guarded, err := h.guards(x.r)
-		x.seen = h == x.looking && guarded && err == nil
-		return x.seen
-	}
-	x.takeQuery(h.Policy)
-	before := slices.Sorted(maps.Keys(x.r.Header))
-	s := h.app.begin(x.r, h.Policy)
-	for _, name := range before {
-		if _, kept := x.r.Header[name]; !kept {
-			x.note("strip", "", name+": no client may send it")
-		}
-	}
-	if h.Off {
-		x.note("policy", "off", "'edge_auth off' asks nobody"+at(place))
-		return false
-	}
-	guarded, err := h.guards(x.r)
-	switch {
-	case err != nil:
-		s.judged = judgement{policy: h.Policy, outcome: outcomeUnavailable}
-		return x.refused(h, s, err)
-	case !guarded:
-		x.policyStep(h, "does not guard", "its matcher does not match"+at(place))
-		return false
-	}
-	x.policyStep(h, "guards", strings.TrimPrefix(place, " > "))
-	if h.Policy.AllowPreflight && isPreflight(x.r) {
-		h.Policy.removeCredentials(x.r, s)
-		x.policyStep(h, "passes", "a CORS preflight, which allow_preflight lets through")
-		return false
-	}
-	res, err := h.assess(x.r, s)
-	x.Steps = append(x.Steps, h.Policy.steps(s.withCredentials(x.r), s, &res, err)...)
-	if err == nil {
-		if err = h.Policy.forward(x.r, s, res.who); err != nil {
-			s.withdraw(x.r)
-		}
-	}
-	if err != nil && !h.Policy.ReportOnly {
-		return x.refused(h, s, err)
-	}
-	if err != nil {
-		x.policyStep(h, "would refuse", "report_only lets it pass all the same: "+err.Error())
-		if err := h.Policy.forward(x.r, s, res.who); err != nil {
-			s.withdraw(x.r)
-		}
-	}
-	x.told(s)
-	return false
-}
-
-func (x *explainer) policyStep(h *Handler, outcome, detail string) {
-	x.Steps = append(x.Steps, step{Step: "policy", Policy: h.Policy.name, Outcome: outcome, Detail: clipped(detail)})
-}
-
-// takeQuery takes credentials out of the address, for which a real request starts
-// over.
-func (x *explainer) takeQuery(p *Policy) {
-	if p == nil || len(p.query) == 0 {
-		return
-	}
-	ctx, rest, found := authenticators.TakeFromQuery(x.r.Context(), x.r.URL.RawQuery, p.query)
-	if found {
-		x.r = x.r.WithContext(ctx)
-		x.r.URL.RawQuery = rest
-		x.note("query", "", "a credential was taken out of the address")
-	}
-}
-
-func (x *explainer) refused(h *Handler, s *state, err error) bool {
-	answer := h.answerTo(x.r, s, err)
-	x.explanation.answer(answer, err)
-	x.Outcome = outcomeRefused
-	return true
-}
-
-// told notes what an upstream is told, and what it gets no more.
-func (x *explainer) told(s *state) {
-	x.Headers, x.Removed = nil, nil
-	for _, name := range s.set {
-		for _, value := range x.r.Header[name] {
-			if a := s.judged.policy.Assertion; a != nil && name == a.canonical {
-				value = "a JWT for " + strings.Join(a.Audience, ", ") // which whoever has it could use
-			}
-			x.Headers = append(x.Headers, shownHeader{name, clipped(value)})
-		}
-	}
-	for _, header := range s.removed {
-		if header.name != "Cookie" {
-			x.Removed = append(x.Removed, header.name)
-			continue
-		}
-		left := cookieNames(strings.Join(x.r.Header["Cookie"], "; "))
-		for _, name := range cookieNames(strings.Join(header.values, "; ")) {
-			if !slices.Contains(left, name) {
-				x.Removed = append(x.Removed, "cookie "+strings.TrimSuffix(name, "=…"))
-			}
-		}
-	}
-	who := "nobody, so without an identity"
-	if s.who != nil {
-		who = s.who.ID
-	}
-	x.Steps = append(x.Steps, step{Step: "forward", Policy: s.judged.policy.name, Outcome: outcomePassed, Detail: "as " + who})
-}
-
-// newRequest makes a request to be explained, as a server gets it, and says to which
-// port it goes; empty: the usual one.
-func newRequest(ctx context.Context, method, address string, header http.Header, body, client string) (*http.Request, string, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, "", badRequest("a whole address is needed, such as https://app.example.com/page")
-	}
-	r, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
-	if err != nil {
-		return nil, "", badRequest("%v", err)
-	}
-	r.RequestURI = u.RequestURI()
-	if r.URL, err = url.ParseRequestURI(r.RequestURI); err != nil {
-		return nil, "", badRequest("%v", err)
-	}
-	r.RemoteAddr = net.JoinHostPort(client, "0")
-	for name, values := range header {
-		r.Header[name] = slices.Clone(values)
-	}
-	if host := r.Header.Get("Host"); host != "" {
-		r.Host = host
-		r.Header.Del("Host")
-	}
-	if u.Scheme == "https" {
-		r.TLS = &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13, ServerName: u.Hostname()}
-	}
-	return r, u.Port(), nil
-}
-
-// discard is a writer for what would be answered.
-type discard struct{}
-
-func (discard) Header() http.Header         { return make(http.Header) }
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-func (discard) WriteHeader(int)             {}

@@ -32,7 +32,7 @@ const (
 var loopCookies = []string{"edge_auth_redirects", "__Host-edge_auth_redirects"}
 
 func loopCookie(r *http.Request, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // it is a count, and must come back by plain HTTP too
 		Name: loopCookieName(r), Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 	}

@@ -106,10 +106,16 @@ func (m *metrics) prepare(p *Policy) {
 		counters := make(outcomeCounters)
 		for _, outcome := range []string{outcomeAccepted, outcomeRejected, outcomeUnavailable, outcomeForbidden} {
 			counters[outcome] = requests.WithLabelValues(p.name, member.name, outcome)
+			if p.ReportOnly && outcome != outcomeAccepted {
+				reportOnlyRefusals.WithLabelValues(p.name, member.name, outcome) // so that the first is an increase
+			}
 		}
 		byAuthenticator[member.name] = counters
 	}
 	byAuthenticator[""] = outcomeCounters{outcomeAbsent: requests.WithLabelValues(p.name, "", outcomeAbsent)}
+	if p.ReportOnly {
+		reportOnlyRefusals.WithLabelValues(p.name, "", outcomeAbsent)
+	}
 	m.counters[p] = byAuthenticator
 	m.durations[p] = authentication.WithLabelValues(p.name)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -223,7 +224,7 @@ func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 		assert.Contains(t, x.Cause, c.cause, name)
 		assert.Contains(t, x.said(), c.says, name)
 
-		later, rawLater := g.explain(t, map[string]any{"request_id": real.header.Get("X-Request-Id")})
+		later, rawLater := g.explain(t, map[string]any{"request_id": real.header.Get(authenticators.RequestIDHeader)})
 		assert.Equal(t, x.Cause, later.Cause, name)
 		assert.Equal(t, x.Code, later.Code, name)
 		for _, hidden := range []string{token, revoked, disabled, session, ended, "YWxpY2U6", "ea_unknown", "eyJ"} {

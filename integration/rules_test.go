@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
 )
 
 // Each rule is met by one of two callers, and not by the other.
@@ -103,7 +105,7 @@ func TestMissingScopeIsNamedInTheChallenge(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, refused.status)
 	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_scope", scope="read write"`}, refused.header["Www-Authenticate"])
 	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.body)
-	assert.NotEmpty(t, refused.header.Get("X-Request-Id"))
+	assert.NotEmpty(t, refused.header.Get(authenticators.RequestIDHeader))
 }
 
 func TestOnlyATruePreflightPasses(t *testing.T) {
@@ -207,7 +209,7 @@ func TestErrorPagesKnowWhyARequestWasRefused(t *testing.T) {
 }`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
 	refused := g.get("/x?y=1", alice)
 	assert.Equal(t, http.StatusForbidden, refused.status)
-	id := refused.header.Get("X-Request-Id")
+	id := refused.header.Get(authenticators.RequestIDHeader)
 	assert.Equal(t, "403 permission_denied inline basic forbidden user=alice login=/login/?next=%2Fx%3Fy%3D1 id="+id+
 		" You do not have permission to perform this action. nobody=", refused.body)
 	refused = g.get("/")
@@ -225,7 +227,7 @@ func TestTheLogCarriesTheIdOfARefusal(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	id := g.get("/").header.Get("X-Request-Id")
+	id := g.get("/").header.Get(authenticators.RequestIDHeader)
 	require.NotEmpty(t, id)
 	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(id)) >= 2 }, "our log and Caddy's access log name the request")
 	assert.Len(t, g.log.lines(`"request_id":"`+id), 1)
