@@ -61,7 +61,7 @@ func explainRequest(app *App, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return explain(running.(*caddyhttp.App), described, port)
+	return explain(running.(*caddyhttp.App), described, port) //nolint:contextcheck // the request has it
 }
 
 // errNotRemembered says that an id is none of a refusal, or of one too long ago.

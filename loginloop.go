@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"html"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,6 +15,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgeauth/caddy-edgeauth/issuer"
 )
 
 // A browser that comes back from the login page without a credential is sent there
@@ -122,21 +123,10 @@ func warnOfLoginLoops(server *caddyhttp.Server, logger *zap.Logger) {
 
 // whyNoCookie is the likely cause of a login that leaves no trace.
 func (p *Policy) whyNoCookie(r *http.Request) string {
-	if r.TLS == nil && !isLoopbackHost(r.Host) {
+	if r.TLS == nil && !issuer.IsOwnMachine(r.Host) {
 		return "This site is served over plain HTTP, and browsers keep no secure cookie from such a site: use HTTPS."
 	}
 	return "The login page may be on a site whose cookies this one does not get, or make sessions that this policy does not read."
-}
-
-// isLoopbackHost reports whether browsers trust a host without TLS (Secure Contexts,
-// section 3.1).
-func isLoopbackHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 // countOf is how often a browser has just been sent to log in from an address.

@@ -83,29 +83,34 @@ func (p *Policy) checkRequirements() error {
 		return nil // what it takes over is not known yet
 	}
 	kinds := p.kinds()
-	var users, methods *Requirement
 	for i := range p.Require {
-		rule := &p.Require[i]
-		if err := rule.checkAgainst(kinds); err != nil {
+		if err := p.Require[i].checkAgainst(kinds); err != nil {
 			return err
 		}
-		for _, only := range []struct {
-			first  **Requirement
-			values func(*Requirement) []string
-		}{
-			{&users, func(q *Requirement) []string { return q.User }},
-			{&methods, func(q *Requirement) []string { return q.Method }},
-		} {
-			values := only.values(rule)
-			if len(values) == 0 {
-				continue
-			}
-			if *only.first == nil {
-				*only.first = rule
-			} else if !slices.ContainsFunc(values, func(v string) bool { return slices.Contains(only.values(*only.first), v) }) {
-				return fmt.Errorf("'%s' and '%s' can't both hold, and each line must; put alternatives into one line", *only.first, rule)
-			}
+	}
+	if err := p.checkAgree(func(q *Requirement) []string { return q.User }); err != nil {
+		return err
+	}
+	return p.checkAgree(func(q *Requirement) []string { return q.Method })
+}
+
+// checkAgree refuses lines that no value meets together, of what a caller has one of.
+func (p *Policy) checkAgree(values func(*Requirement) []string) error {
+	var before *Requirement
+	var common []string
+	for i := range p.Require {
+		rule := &p.Require[i]
+		these := values(rule)
+		if len(these) == 0 {
+			continue
 		}
+		if before != nil {
+			these = slices.DeleteFunc(slices.Clone(these), func(v string) bool { return !slices.Contains(common, v) })
+		}
+		if len(these) == 0 {
+			return fmt.Errorf("'%s' and '%s' can't both hold, and each line must; put alternatives into one line", before, rule)
+		}
+		before, common = rule, these
 	}
 	return nil
 }

@@ -85,6 +85,8 @@ func (q *Requirement) check() error {
 		return err
 	case q.Expression != "":
 		return checkExpression(q.Expression)
+	case slices.ContainsFunc(q.Scope, func(s string) bool { return strings.ContainsAny(s, "\"\\ ") }):
+		return errors.New("require scope: a scope has no blanks, quotes and backslashes (RFC 6749, section 3.3)")
 	}
 	return q.checkMethod()
 }
@@ -178,21 +180,21 @@ func (p *Policy) notMet(rule *Requirement, res *result) error {
 		Detail: "You do not have permission to perform this action.",
 		Cause:  errors.New("not met: " + rule.String()),
 	}
-	var problem string
+	c, ok := res.by.Authenticator.(authenticators.Challenger)
+	challenge := func(code, parameter string) {
+		if ok && authenticators.IsBearer(c.Challenge()) { // no other scheme has words for this
+			forbidden.Challenge = authenticators.Problem(c.Challenge(), code, forbidden.Detail) + parameter
+		}
+	}
 	switch {
 	case len(rule.Scope) > 0: // RFC 6750, section 3.1
-		problem = `error="insufficient_scope", scope="` + strings.Join(rule.Scope, " ") + `"`
+		challenge("insufficient_scope", `, scope="`+strings.Join(rule.Scope, " ")+`"`)
 	case rule.MaxAge != 0: // RFC 9470, section 3
 		forbidden.Code, forbidden.Detail = codeLoginAgain, "Log in again: the last login was too long ago."
-		problem = `error="` + codeLoginAgain + `", max_age="` + strconv.Itoa(int(time.Duration(rule.MaxAge).Seconds())) + `"`
+		challenge(codeLoginAgain, `, max_age="`+strconv.Itoa(int(time.Duration(rule.MaxAge).Seconds()))+`"`)
 	case len(rule.AMR) > 0:
 		forbidden.Code, forbidden.Detail = codeLoginAgain, "Log in again, with what this page asks for: "+strings.Join(rule.AMR, " or ")+"."
-		problem = `error="` + codeLoginAgain + `"`
-	}
-	if c, ok := res.by.Authenticator.(authenticators.Challenger); ok && problem != "" {
-		if scheme, _, _ := strings.Cut(c.Challenge(), " "); strings.EqualFold(scheme, "Bearer") {
-			forbidden.Challenge = c.Challenge() + ", " + problem
-		}
+		challenge(codeLoginAgain, "")
 	}
 	return forbidden
 }

@@ -238,7 +238,7 @@ func TestJWTsOfOtherIssuersByAlgorithm(t *testing.T) {
 		} {
 			a := g.get(path, "Authorization: Bearer "+token)
 			assert.Equal(t, http.StatusUnauthorized, a.status, "%s, %s", path, name)
-			assert.Equal(t, []string{`Bearer realm="api", error="invalid_token"`}, a.header["Www-Authenticate"], "%s, %s", path, name)
+			assert.Equal(t, []string{`Bearer realm="api", error="invalid_token", error_description="Token is invalid"`}, a.header["Www-Authenticate"], "%s, %s", path, name)
 			assert.Contains(t, a.body, `"code":"token_not_valid"`)
 		}
 		assert.Empty(t, up.taken(), path)

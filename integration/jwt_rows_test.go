@@ -169,9 +169,22 @@ func (r *jwtRows) judge(t testing.TB, row jwtRow, a answer, got []string) bool {
 	if want.code == "" {
 		return true
 	}
-	var body struct{ Code, Detail string }
-	return assert.Equal(t, []string{`Bearer realm="api"` + want.problem}, a.header["Www-Authenticate"], row.name) &&
-		assert.NoError(t, json.Unmarshal([]byte(a.body), &body), "%s: %s", row.name, a.body) &&
+	var body struct {
+		Code, Detail string
+		Messages     []struct{ Message string }
+	}
+	if !assert.NoError(t, json.Unmarshal([]byte(a.body), &body), "%s: %s", row.name, a.body) {
+		return false
+	}
+	challenge := `Bearer realm="api"` + want.problem
+	if want.problem != "" { // the challenge says what the body does
+		said := body.Detail
+		if len(body.Messages) > 0 {
+			said = body.Messages[0].Message
+		}
+		challenge += `, error_description="` + said + `"`
+	}
+	return assert.Equal(t, []string{challenge}, a.header["Www-Authenticate"], row.name) &&
 		assert.Equal(t, want.code, body.Code, row.name) &&
 		assert.NotEmpty(t, body.Detail, row.name) &&
 		assert.Contains(t, a.body, want.says, row.name)

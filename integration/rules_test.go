@@ -84,7 +84,7 @@ func TestRuleThatAnOwnLoginIsTooOldForIsNotMet(t *testing.T) {
 		last = g.get("/", token)
 		return last.status == http.StatusForbidden
 	}, "a login of more than a second ago still passes")
-	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_user_authentication", max_age="1"`}, last.header["Www-Authenticate"])
+	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_user_authentication", error_description="Log in again: the last login was too long ago.", max_age="1"`}, last.header["Www-Authenticate"])
 	assert.JSONEq(t, `{"detail":"Log in again: the last login was too long ago.","code":"insufficient_user_authentication"}`, last.body)
 }
 
@@ -101,9 +101,12 @@ func TestMissingScopeIsNamedInTheChallenge(t *testing.T) {
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr)
 	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	unknown := g.get("/", "Authorization: Bearer ea_unknown")
+	assert.Equal(t, []string{`Bearer realm="api", error="invalid_token", error_description="Invalid token."`}, unknown.header["Www-Authenticate"])
+	assert.Equal(t, []string{`Bearer realm="api"`}, g.get("/").header["Www-Authenticate"], "no credential: no problem with it (RFC 6750, section 3.1)")
 	refused := g.get("/", "Authorization: Bearer "+g.edgeAuth("", "token", "create", "alice"))
 	assert.Equal(t, http.StatusForbidden, refused.status)
-	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_scope", scope="read write"`}, refused.header["Www-Authenticate"])
+	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_scope", error_description="You do not have permission to perform this action.", scope="read write"`}, refused.header["Www-Authenticate"])
 	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.body)
 	assert.NotEmpty(t, refused.header.Get(authenticators.RequestIDHeader))
 }

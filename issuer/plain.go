@@ -20,7 +20,7 @@ import (
 // out of a site that works.
 func byPlainHTTP(r *http.Request) bool {
 	switch {
-	case r.TLS != nil, isOwnMachine(r.Host), strings.HasPrefix(r.Header.Get("Origin"), "https://"):
+	case r.TLS != nil, IsOwnMachine(r.Host), strings.HasPrefix(r.Header.Get("Origin"), "https://"):
 		return false
 	case r.Header.Get("Sec-Fetch-Site") != "": // not sent by plain HTTP (Fetch Metadata, section 2)
 		return false
@@ -30,8 +30,9 @@ func byPlainHTTP(r *http.Request) bool {
 		!strings.Contains(strings.ToLower(r.Header.Get("Forwarded")), "proto=https")
 }
 
-// isOwnMachine reports whether a Host is what browsers trust as their own machine.
-func isOwnMachine(host string) bool {
+// IsOwnMachine reports whether a Host is what browsers trust as their own machine
+// (Secure Contexts, section 3.1).
+func IsOwnMachine(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -31,7 +31,7 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 		}
 		return c, &authenticators.RejectedError{
 			Code: authenticators.CodeBadHeader, Detail: detail,
-			Challenge: a.challenge("invalid_request"), Cause: err,
+			Challenge: authenticators.Problem(a.Challenge(), "invalid_request", detail), Cause: err,
 		}
 	}
 }
@@ -51,18 +51,11 @@ func (a *Authenticator) findElsewhere(r *http.Request) (authenticators.Credentia
 }
 
 // Challenge asks for a bearer; empty where the token stands alone in a header.
-func (a *Authenticator) Challenge() string { return a.challenge("") }
-
-// challenge names what was wrong with the last token (RFC 6750, section 3.1).
-func (a *Authenticator) challenge(problem string) string {
+func (a *Authenticator) Challenge() string {
 	if a.Scheme[0] == "" {
 		return ""
 	}
-	text := a.Scheme[0] + ` realm="api"`
-	if problem != "" {
-		text += `, error="` + problem + `"`
-	}
-	return text
+	return a.Scheme[0] + ` realm="api"`
 }
 
 // SharedSchemes are where other tokens may travel too.

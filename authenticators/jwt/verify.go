@@ -65,7 +65,7 @@ func (a *Authenticator) rejection(why *invalidError) *authenticators.RejectedErr
 	rejected := &authenticators.RejectedError{
 		Code: authenticators.CodeNotValid, Detail: "Given token not valid for any token type",
 		Messages:  []authenticators.Message{{TokenClass: "AccessToken", TokenType: "access", Message: why.message}},
-		Challenge: a.challenge("invalid_token"), Cause: why,
+		Challenge: authenticators.Problem(a.Challenge(), "invalid_token", why.message), Cause: why,
 	}
 	if why.message == noUser {
 		rejected.Detail, rejected.Messages = noUser, nil

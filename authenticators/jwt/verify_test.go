@@ -357,7 +357,7 @@ func TestRefusalsTellTheClientNothingOfTheSignature(t *testing.T) {
 	assert.Equal(t, &authenticators.RejectedError{
 		Code: "token_not_valid", Detail: "Given token not valid for any token type",
 		Messages:  []authenticators.Message{{TokenClass: "AccessToken", TokenType: "access", Message: isExpired}},
-		Challenge: `Bearer realm="api", error="invalid_token"`, Cause: rejected.Cause,
+		Challenge: `Bearer realm="api", error="invalid_token", error_description="Token is expired"`, Cause: rejected.Cause,
 	}, rejected)
 	require.EqualError(t, rejected.Cause, "expired")
 }

@@ -144,7 +144,19 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 		value, err := authenticators.FromCookie(r, a.Cookie)
 		return authenticators.Credential{In: authenticators.InCookie, Name: a.Cookie, Value: value}, err
 	}
-	return c, inWords(err)
+	return c, a.asBearer("invalid_request", inWords(err))
+}
+
+// asBearer gives a rejection the challenge that names the problem, where the scheme is
+// Bearer.
+func (a *Authenticator) asBearer(problem string, err error) error {
+	rejected, ok := errors.AsType[*authenticators.RejectedError](err)
+	if !ok || !authenticators.IsBearer(a.Challenge()) {
+		return err
+	}
+	named := *rejected
+	named.Challenge = authenticators.Problem(a.Challenge(), problem, rejected.Detail)
+	return &named
 }
 
 // inWords says what is wrong with a header as Django REST framework does.
@@ -174,7 +186,7 @@ func (a *Authenticator) Verify(ctx context.Context, c authenticators.Credential)
 	if c.In == authenticators.InCookie && errors.As(err, &rejected) {
 		return nil, authenticators.ErrNoCredential
 	}
-	return who, err
+	return who, a.asBearer("invalid_token", err)
 }
 
 // find asks the sources in their order. One that could not find out ends it: the
