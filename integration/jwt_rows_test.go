@@ -173,8 +173,8 @@ func (r *jwtRows) judge(t testing.TB, row jwtRow, a answer, got []string) bool {
 		Code, Detail string
 		Messages     []struct{ Message string }
 	}
-	if !assert.NoError(t, json.Unmarshal([]byte(a.body), &body), "%s: %s", row.name, a.body) {
-		return false
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		return assert.Failf(t, row.name, "%v: %s", err, a.body)
 	}
 	challenge := `Bearer realm="api"` + want.problem
 	if want.problem != "" { // the challenge says what the body does
