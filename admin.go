@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,8 +9,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -98,6 +102,8 @@ func badRequest(format string, args ...any) error {
 const longest = 10 * time.Minute
 
 func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = identified(r)
+	w.Header().Set(authenticators.RequestIDHeader, authenticators.RequestID(r))
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(longest)) // at worst it stays short
 	answer, err := h.answer(r)
 	status := statusOf(err)
@@ -118,6 +124,14 @@ func (h adminHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone; there is nobody to tell
+}
+
+// identified gives a request an id, as those to sites have: Caddy gives the admin API's
+// none.
+func identified(r *http.Request) *http.Request {
+	repl := caddy.NewReplacer()
+	repl.Set("http.request.uuid", uuid.NewString())
+	return r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl))
 }
 
 func (h adminHandler) answer(r *http.Request) (any, error) {

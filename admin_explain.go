@@ -65,7 +65,7 @@ func explainRequest(app *App, r *http.Request) (any, error) {
 }
 
 // errNotRemembered says that an id is none of a refusal, or of one too long ago.
-var errNotRemembered = errors.New("no refusal with this id is remembered: the last 1000 are, since Caddy was started")
+var errNotRemembered = errors.New("no refusal with this id is remembered: the last 1000 of edge_auth are, since Caddy was started; what edge_auth_issuer refuses stands in the audit log")
 
 // request is the one that is described, and the port it goes to.
 func (a *asked) request(ctx context.Context) (*http.Request, string, error) {

@@ -244,15 +244,6 @@ func (a *App) Start() error {
 	return nil
 }
 
-// prepareOffline does what a config needs that is not started, but asked what it would
-// do.
-func (a *App) prepareOffline(ctx context.Context) error {
-	if !a.ring.wanted.Load() {
-		return nil
-	}
-	return a.ring.fill(ctx, a.storage)
-}
-
 // settle does what may wait for the network. It ends by itself, at the latest
 // when the app is cleaned up.
 func (a *App) settle(ctx context.Context) {

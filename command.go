@@ -22,10 +22,10 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "edge-auth",
-		Short: "Manages the users, tokens and sessions of Edge Auth",
+		Short: "Manages the users, tokens and sessions of Edge Auth, and says why a request was refused",
 		Long: `Manages the users, tokens and sessions of the running Caddy, through its admin
-API, as 'caddy reload' does. A token or a session id is shown once, and never
-again: only its digest is kept.`,
+API, as 'caddy reload' does; says how it fares, and what becomes of a request. A
+token or a session id is shown once, and never again: only its digest is kept.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			flags := cmd.PersistentFlags()
 			flags.String("address", "", "The address of the admin API, if it is not the default")
@@ -268,9 +268,20 @@ func send(cmd *cobra.Command, method, path string, body io.Reader) (*http.Respon
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, method, "/edge_auth"+path, make(http.Header), body)
 	if err != nil {
-		return nil, fmt.Errorf("asking the running Caddy: %w", err)
+		return nil, fmt.Errorf("asking the running Caddy: %w", inPlainWords(err))
 	}
 	return resp, nil
+}
+
+// inPlainWords is what the API says in an error, without the JSON around it.
+func inPlainWords(err error) error {
+	_, status, found := strings.Cut(err.Error(), ": HTTP ")
+	status, body, isJSON := strings.Cut(status, ": {")
+	var said struct{ Error string }
+	if !found || !isJSON || json.Unmarshal([]byte("{"+body), &said) != nil || said.Error == "" {
+		return err
+	}
+	return fmt.Errorf("HTTP %s: %s", status, said.Error)
 }
 
 func printAnswer(cmd *cobra.Command, answer any, show func(answer any) string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -72,7 +73,10 @@ func askedFor(cmd *cobra.Command, args []string) (*asked, error) {
 	wanted := new(asked)
 	wanted.RequestID, _ = flags.GetString("id")
 	wanted.Client, _ = flags.GetString("client")
+	described := flags.Changed("method") || flags.Changed("header") || flags.Changed("client")
 	switch {
+	case described && (wanted.RequestID != "" || len(args) == 1 && args[0] == "-"):
+		return nil, errors.New("--method, --header and --client describe an address; leave them out where - or --id says which request it is")
 	case (wanted.RequestID == "") == (len(args) == 0):
 		return nil, errors.New("which request? Give its address, - for a command line of curl on standard input, or --id")
 	case wanted.RequestID != "":
@@ -177,8 +181,11 @@ func (x *explanation) text() string {
 // end is how the explanation ends: what became of the request.
 func (x *explanation) end(b *strings.Builder) {
 	switch {
-	case x.Outcome == outcomeRefused:
-		fmt.Fprintf(b, "refused: %d %s\n", x.Status, x.Code)
+	case x.Outcome == outcomeRefused || x.Outcome == outcomeReported:
+		fmt.Fprintf(b, "%s: %d %s\n", x.Outcome, x.Status, x.Code)
+		if x.Location != "" {
+			fmt.Fprintf(b, "  the browser is sent to: %s\n", x.Location)
+		}
 		if x.Detail != "" {
 			fmt.Fprintf(b, "  the client is told: %s\n", x.Detail)
 		}
@@ -193,6 +200,9 @@ func (x *explanation) end(b *strings.Builder) {
 	}
 	for _, name := range x.Removed {
 		fmt.Fprintf(b, "  without %s\n", name)
+	}
+	if x.Outcome == outcomePassed && !slices.ContainsFunc(x.Steps, func(s step) bool { return s.Step == "policy" }) {
+		fmt.Fprintln(b, "no edge_auth comes before this, so nobody is asked and nothing is stripped")
 	}
 	if len(x.NotRun) > 0 {
 		fmt.Fprintf(b, "passed over, for they may do more than change the request: %s\n", strings.Join(x.NotRun, ", "))

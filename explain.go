@@ -18,14 +18,17 @@ type explanation struct {
 
 	Steps []step `json:"steps"`
 
-	// Outcome is passed, refused, answered (by a handler before any upstream), or
-	// nowhere, if no route takes the request.
+	// Outcome is passed, refused, "would refuse" (report_only), answered (by a handler
+	// of ours, before any upstream), or nowhere, if no route takes the request.
 	Outcome string `json:"outcome"`
 
 	Status int    `json:"status,omitempty"`
 	Code   string `json:"code,omitempty"`
 	Detail string `json:"detail,omitempty"` // what the client is told
 	Cause  string `json:"cause,omitempty"`  // why, which the client is not told
+
+	// Location is where a browser is sent to log in.
+	Location string `json:"location,omitempty"`
 
 	// Upstream is where the request goes, Headers what it is told of the caller
 	// there, and Removed which headers and cookies it gets no more.
@@ -39,14 +42,15 @@ type explanation struct {
 const (
 	outcomePassed   = "passed"
 	outcomeRefused  = "refused"
+	outcomeReported = "would refuse"
 	outcomeAnswered = "answered"
 	outcomeNowhere  = "nowhere"
 )
 
 // step is one thing that is done with a request.
 type step struct {
-	// Step is strip, route, policy, preflight, query, authenticator, csrf, require,
-	// report_only, forward or handler.
+	// Step is strip, policy, query, authenticator, hint, csrf, require, forward or
+	// handler.
 	Step          string `json:"step"`
 	Policy        string `json:"policy,omitempty"`
 	Authenticator string `json:"authenticator,omitempty"`

@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,13 +18,7 @@ func (x *explainer) policy(h *Handler, place string) bool {
 		return x.seen
 	}
 	x.takeQuery(h.Policy)
-	before := slices.Sorted(maps.Keys(x.r.Header))
-	s := h.app.begin(x.r, h.Policy)
-	for _, name := range before {
-		if _, kept := x.r.Header[name]; !kept {
-			x.note("strip", "", name+": no client may send it")
-		}
-	}
+	s := x.strip(h)
 	if h.Off {
 		x.note("policy", "off", "'edge_auth off' asks nobody"+at(place))
 		return false
@@ -32,6 +27,7 @@ func (x *explainer) policy(h *Handler, place string) bool {
 	switch {
 	case err != nil:
 		s.judged = judgement{policy: h.Policy, outcome: outcomeUnavailable}
+		x.policyStep(h, "can't tell", "its matcher fails"+at(place))
 		return x.refused(h, s, err)
 	case !guarded:
 		x.policyStep(h, "does not guard", "its matcher does not match"+at(place))
@@ -45,22 +41,32 @@ func (x *explainer) policy(h *Handler, place string) bool {
 	}
 	res, err := h.assess(x.r, s)
 	x.Steps = append(x.Steps, h.Policy.steps(s.withCredentials(x.r), s, &res, err)...)
-	if err == nil {
-		if err = h.Policy.forward(x.r, s, res.who); err != nil {
-			s.withdraw(x.r)
-		}
+	if err != nil && x.refused(h, s, err) {
+		return true
 	}
-	if err != nil && !h.Policy.ReportOnly {
-		return x.refused(h, s, err)
-	}
-	if err != nil {
-		x.policyStep(h, "would refuse", "report_only lets it pass all the same: "+err.Error())
-		if err := h.Policy.forward(x.r, s, res.who); err != nil {
-			s.withdraw(x.r)
+	if err := h.Policy.forward(x.r, s, res.who); err != nil {
+		s.withdraw(x.r)
+		if x.refused(h, s, err) {
+			return true
 		}
 	}
 	x.told(s)
 	return false
+}
+
+// strip strips the request, and tells of what that took.
+func (x *explainer) strip(h *Handler) *state {
+	before := x.r.Header.Clone()
+	s := h.app.begin(x.r, h.Policy)
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		switch after, kept := x.r.Header[name]; {
+		case name == "Connection" && !slices.Equal(before[name], after):
+			x.note("strip", "", "what Connection named of the headers that tell who is calling: it would have taken ours out")
+		case !kept:
+			x.note("strip", "", clipped(name)+": no client may send it")
+		}
+	}
+	return s
 }
 
 func (x *explainer) policyStep(h *Handler, outcome, detail string) {
@@ -76,38 +82,47 @@ func (x *explainer) takeQuery(p *Policy) {
 	ctx, rest, found := authenticators.TakeFromQuery(x.r.Context(), x.r.URL.RawQuery, p.query)
 	if found {
 		x.r = x.r.WithContext(ctx)
-		x.r.URL.RawQuery = rest
-		x.note("query", "", "a credential was taken out of the address")
+		if !p.ReportOnly {
+			x.r.URL.RawQuery = rest
+		}
+		x.note("query", "", "a credential stands in the address")
 	}
 }
 
+// refused notes a refusal, and reports whether it is one: not where the policy only
+// reports.
 func (x *explainer) refused(h *Handler, s *state, err error) bool {
 	answer := h.answerTo(x.r, s, err)
+	if h.Policy.ReportOnly {
+		x.policyStep(h, outcomeReported, fmt.Sprintf("%d %s: %v; report_only lets it pass all the same", answer.status, answer.Code, err))
+		return false
+	}
 	x.answer(answer, err)
-	x.Outcome = outcomeRefused
+	x.Outcome, x.Headers, x.Removed = outcomeRefused, nil, nil
 	return true
 }
 
 // told notes what an upstream is told, and what it gets no more.
 func (x *explainer) told(s *state) {
 	x.Headers, x.Removed = nil, nil
+	whatever := func(string) bool { return true }
 	for _, name := range s.set {
 		for _, value := range x.r.Header[name] {
-			if a := s.judged.policy.Assertion; a != nil && name == a.canonical {
-				value = "a JWT for " + strings.Join(a.Audience, ", ") // which whoever has it could use
+			if !s.setBy.reveals(name, whatever) {
+				value = masked
 			}
-			x.Headers = append(x.Headers, shownHeader{name, clipped(value)})
+			x.Headers = append(x.Headers, shownHeader{name, clipped(fmt.Sprint(withoutJWTs(value)))})
 		}
 	}
+	left := cookieNames(x.r.Header["Cookie"])
 	for _, header := range s.removed {
 		if header.name != "Cookie" {
 			x.Removed = append(x.Removed, header.name)
 			continue
 		}
-		left := cookieNames(strings.Join(x.r.Header["Cookie"], "; "))
-		for _, name := range cookieNames(strings.Join(header.values, "; ")) {
+		for _, name := range cookieNames(header.values) {
 			if !slices.Contains(left, name) {
-				x.Removed = append(x.Removed, "cookie "+strings.TrimSuffix(name, "=…"))
+				x.Removed = append(x.Removed, "cookie "+clipped(name))
 			}
 		}
 	}

@@ -39,14 +39,9 @@ func (p *Policy) steps(r *http.Request, s *state, res *result, err error) []step
 		return list
 	}
 	forbidden, _ := errors.AsType[*authenticators.ForbiddenError](err)
-	if res.credential.In == authenticators.InCookie {
-		switch {
-		case forbidden != nil && res.unmet == nil:
-			add("csrf", res.by, "not met", forbidden.Error())
-			return list
-		default:
-			add("csrf", res.by, "met", "")
-		}
+	if forbidden != nil && res.unmet == nil {
+		add("csrf", res.by, "not met", forbidden.Error())
+		return list
 	}
 	for i := range p.Require {
 		rule := &p.Require[i]
@@ -89,15 +84,13 @@ func (m *member) tell(f *finding) (outcome, detail string) {
 func (p *Policy) hint(r *http.Request) string {
 	var hints []string
 	for _, value := range r.Header["Authorization"] {
-		scheme, _, _ := strings.Cut(value, " ")
-		hints = append(hints, fmt.Sprintf("Authorization has the scheme '%.20s', which no authenticator of the policy reads", scheme))
-	}
-	var names []string
-	for _, line := range r.Header["Cookie"] {
-		for _, name := range cookieNames(line) {
-			names = append(names, strings.TrimSuffix(name, "=…"))
+		if scheme := schemeOf(value); scheme != "" {
+			hints = append(hints, "Authorization has the scheme '"+scheme+"', which no authenticator of the policy reads")
+		} else {
+			hints = append(hints, "Authorization has no scheme before its value")
 		}
 	}
+	names := cookieNames(r.Header["Cookie"])
 	if len(names) > 0 {
 		hint := "cookies that were sent: " + strings.Join(names, ", ")
 		read := slices.DeleteFunc(slices.Clone(p.cookies), func(name string) bool { return slices.Contains(loopCookies, name) })
@@ -143,7 +136,10 @@ func (q *Requirement) lacking(res *result) string {
 func (h *Handler) explainRefusal(r *http.Request, s *state, answer *refusal, err error) *explanation {
 	x := &explanation{
 		RequestID: answer.requestID, Time: time.Now().UTC(), Request: shownRequest(r, originalURL(r)),
-		Steps: h.Policy.steps(r, s, &s.judged.result, err), Outcome: outcomeRefused,
+		Steps: []step{{Step: "policy", Policy: h.Policy.name, Outcome: "guards"}}, Outcome: outcomeRefused,
+	}
+	if s.judged.guarded {
+		x.Steps = append(x.Steps, h.Policy.steps(s.withCredentials(r), s, &s.judged.result, err)...)
 	}
 	x.answer(answer, err)
 	return x
@@ -152,4 +148,7 @@ func (h *Handler) explainRefusal(r *http.Request, s *state, answer *refusal, err
 // answer notes what the client is told, and the cause.
 func (x *explanation) answer(a *refusal, err error) {
 	x.Status, x.Code, x.Detail, x.Cause = a.status, a.Code, a.Detail, clipped(err.Error())
+	if login, _, ok := strings.Cut(a.location, "next="); ok {
+		x.Location = clipped(login + "next=…") // the address asked for may hold a token
+	}
 }

@@ -29,6 +29,9 @@ func newRequest(ctx context.Context, method, address string, header http.Header,
 	for name, values := range header {
 		r.Header[name] = slices.Clone(values)
 	}
+	if password, ok := u.User.Password(); ok && len(r.Header["Authorization"]) == 0 {
+		r.SetBasicAuth(u.User.Username(), password) // as browsers and curl do
+	}
 	if host := r.Header.Get("Host"); host != "" {
 		r.Host = host
 		r.Header.Del("Host")

@@ -33,14 +33,16 @@ var plainHeaders = []string{
 // What an explanation keeps of a client's text at most: bytes of one, and headers.
 const (
 	maxShown        = 300
-	maxShownHeaders = 30
+	maxShownHeaders = 20
 )
 
+// clipped is a copy, so that it keeps nothing in memory but itself: the method of a
+// request is a part of its whole first line.
 func clipped(text string) string {
 	if len(text) > maxShown {
 		return strings.ToValidUTF8(text[:maxShown], "") + "…"
 	}
-	return text
+	return strings.Clone(text)
 }
 
 // shownRequest is r with its secrets masked. asked is its address before rewrites.
@@ -67,7 +69,10 @@ func maskedQuery(query string) string {
 	}
 	var names []string
 	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
+		name, _, named := strings.Cut(pair, "=")
+		if !named {
+			name = "" // it is all value
+		}
 		names = append(names, name+"=…")
 	}
 	return "?" + strings.Join(names, "&")
@@ -78,21 +83,40 @@ func maskedHeader(name, value string) string {
 	case slices.Contains(plainHeaders, name):
 		return clipped(value)
 	case name == "Authorization":
-		if scheme, _, ok := strings.Cut(value, " "); ok && len(scheme) <= 20 {
+		if scheme := schemeOf(value); scheme != "" {
 			return scheme + " …"
 		}
 	case name == "Cookie":
-		return clipped(strings.Join(cookieNames(value), "; "))
+		var masked []string
+		for _, name := range cookieNames([]string{value}) {
+			masked = append(masked, name+"=…")
+		}
+		return clipped(strings.Join(masked, "; "))
 	}
-	return fmt.Sprintf("… (%d bytes)", len(value))
+	return hidden(value)
 }
 
-// cookieNames are the names in a line of cookies, with their values masked.
-func cookieNames(line string) []string {
+// hidden says of a value only how long it is.
+func hidden(value string) string { return fmt.Sprintf("… (%d bytes)", len(value)) }
+
+// schemeOf is the scheme of Authorization; empty where there is none, and all of it
+// may be a secret.
+func schemeOf(value string) string {
+	scheme, _, ok := strings.Cut(value, " ")
+	if !ok || len(scheme) > 20 {
+		return ""
+	}
+	return scheme
+}
+
+// cookieNames are the names in lines of cookies. What has no name may be a secret.
+func cookieNames(lines []string) []string {
 	var names []string
-	for pair := range strings.SplitSeq(line, ";") {
-		if name, _, ok := strings.Cut(strings.TrimSpace(pair), "="); ok {
-			names = append(names, name+"=…")
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			if name, _, ok := strings.Cut(strings.TrimSpace(pair), "="); ok {
+				names = append(names, name)
+			}
 		}
 	}
 	return names

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -39,7 +40,7 @@ type explainer struct {
 
 // explain says what becomes of a request to a port in the servers of an http app.
 func explain(app *caddyhttp.App, r *http.Request, port string) (*explanation, error) {
-	name, err := serverFor(app, cmp.Or(port, usualPort(app, r.TLS != nil)))
+	name, err := serverFor(app, r, cmp.Or(port, usualPort(app, r.TLS != nil)))
 	if err != nil {
 		return nil, err
 	}
@@ -59,24 +60,49 @@ func newExplainer(server *caddyhttp.Server, r *http.Request) *explainer {
 	}
 }
 
-// serverFor names the server that listens on a port.
-func serverFor(app *caddyhttp.App, port string) (string, error) {
-	var listening []string
+// serverFor names the server that takes a request to a port: of several there, that
+// on the host's own address, or with a route for the host.
+func serverFor(app *caddyhttp.App, r *http.Request, port string) (string, error) {
+	var found, listening []string
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		for _, listen := range app.Servers[name].Listen {
+			listening = append(listening, listen)
 			address, err := caddy.ParseNetworkAddress(listen)
-			if err != nil {
+			if err != nil || !hasPort(address, port) {
 				continue
 			}
-			for offset := range address.PortRangeSize() {
-				if strconv.FormatUint(uint64(address.StartPort+offset), 10) == port {
-					return name, nil
-				}
+			if host, _, err := net.SplitHostPort(r.Host); err == nil && address.Host == host {
+				found = append([]string{name}, found...)
+			} else {
+				found = append(found, name)
 			}
-			listening = append(listening, listen)
 		}
 	}
-	return "", badRequest("no server of the config listens on port %s; they listen on %s", port, strings.Join(listening, ", "))
+	if len(found) == 0 {
+		return "", badRequest("no server of the config listens on port %s; they listen on %s", port, strings.Join(listening, ", "))
+	}
+	for _, name := range found {
+		x := newExplainer(app.Servers[name], r.Clone(r.Context()))
+		for _, route := range app.Servers[name].Routes {
+			if matches, err := route.MatcherSets.AnyMatchWithError(x.r); matches && err == nil {
+				return name, x.checkScheme()
+			}
+		}
+	}
+	return found[0], nil
+}
+
+func hasPort(address caddy.NetworkAddress, port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && uint(n) >= address.StartPort && uint(n) <= address.EndPort
+}
+
+// checkScheme refuses a request whose scheme the server does not speak.
+func (x *explainer) checkScheme() error {
+	if secure := len(x.server.TLSConnPolicies) > 0; secure != (x.r.TLS != nil) {
+		return badRequest("the server that listens there speaks %s: write %s", map[bool]string{true: "TLS", false: "plain HTTP"}[secure], map[bool]string{true: "https://", false: "http://"}[secure])
+	}
+	return nil
 }
 
 // usualPort is where requests go whose address names no port.
@@ -180,7 +206,11 @@ func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) b
 func (x *explainer) authentication(h caddyauth.Authentication, place string) bool {
 	for _, provider := range h.Providers {
 		if ours, ok := provider.(*Provider); ok && len(h.Providers) == 1 {
-			return x.policy(ours.handler, place)
+			ended := x.policy(ours.handler, place)
+			if x.Outcome == outcomeRefused {
+				x.Status, x.Location = http.StatusUnauthorized, "" // as that handler answers whatever it is
+			}
+			return ended
 		}
 	}
 	x.NotRun = append(x.NotRun, "authentication")
@@ -229,6 +259,10 @@ func (x *explainer) invoke(name, place string) bool {
 }
 
 func (x *explainer) proxied(h *reverseproxy.Handler, place string) bool {
+	if h.Rewrite != nil && len(h.HandleResponse) > 0 { // forward_auth
+		x.NotRun = append(x.NotRun, "forward_auth")
+		return false
+	}
 	dials := make([]string, 0, len(h.Upstreams))
 	for _, upstream := range h.Upstreams {
 		dials = append(dials, upstream.Dial)

@@ -33,6 +33,9 @@ func newExpression(ctx caddy.Context, text string) (*expression, error) {
 
 // checkExpression compiles an expression to see what is wrong with it.
 func checkExpression(text string) error {
+	if err := identity.CheckPlaceholders(text); err != nil {
+		return fmt.Errorf("require expression: %w", err)
+	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
 	_, err := newExpression(ctx, text)

@@ -32,6 +32,9 @@ func (h *IdentityHeader) check() error {
 	if h.Value == "" {
 		return fmt.Errorf("identity_header %s: a text is needed, such as {http.auth.user.id}", h.Name)
 	}
+	if err := identity.CheckPlaceholders(h.Value); err != nil {
+		return fmt.Errorf("identity_header %s: %w", h.Name, err)
+	}
 	return identity.CheckName(h.Name)
 }
 
@@ -52,6 +55,35 @@ func (h *IdentityHeader) value(repl *caddy.Replacer) string {
 
 var errUnknownField = errors.New("unknown")
 
+// reveals reports whether the header tells nothing but what the identity says, of its
+// claims those that allowed names; any other may carry a secret on.
+func (h *IdentityHeader) reveals(allowed func(claim string) bool) bool {
+	for rest := h.Value; ; {
+		_, after, found := strings.Cut(rest, "{")
+		if !found {
+			return true
+		}
+		placeholder, _, _ := strings.Cut(after, "}")
+		field, ours := strings.CutPrefix(placeholder, identity.PlaceholderPrefix)
+		claim, isClaim := strings.CutPrefix(field, "claims.")
+		if !ours || isClaim && !allowed(claim) {
+			return false
+		}
+		rest = after
+	}
+}
+
+// reveals reports whether one of the headers that the policy sets tells nothing but
+// what the identity says.
+func (p *Policy) reveals(name string, allowed func(claim string) bool) bool {
+	for i := range p.IdentityHeader {
+		if h := &p.IdentityHeader[i]; h.canonical == name {
+			return h.reveals(allowed)
+		}
+	}
+	return slices.Contains(p.preset.Headers(), name)
+}
+
 // forward tells the upstream who is calling, and takes the credentials out.
 func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) error {
 	if !p.KeepCredentials {
@@ -66,7 +98,7 @@ func (p *Policy) forward(r *http.Request, s *state, who *identity.Identity) erro
 	}
 	s.withdraw(r) // what an earlier policy said
 	s.who = who
-	s.set = p.sets
+	s.set, s.setBy = p.sets, p
 	if err := p.preset.Forward(r.Header, who, s.values()); err != nil {
 		return err
 	}

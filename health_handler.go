@@ -3,7 +3,6 @@ package edgeauth
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -54,13 +53,7 @@ func (h *HealthHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cadd
 		return nil
 	}
 	told := h.app.health(r.Context())
-	body := fmt.Sprintf(`{"status":"%s"}`, told.Status)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(told.httpStatus(h.Strict))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(body)) // the client is gone; there is nobody to tell
-	}
+	sendBody(w, r, told.httpStatus(h.Strict), "application/json", fmt.Appendf(nil, `{"status":"%s"}`, told.Status))
 	return nil
 }
 

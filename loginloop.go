@@ -8,6 +8,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,17 @@ func (p *Policy) guardsLoginPage(r *http.Request, asked *url.URL) bool {
 	if err != nil || login.Host != "" && !strings.EqualFold(login.Host, r.Host) {
 		return false
 	}
-	return strings.TrimSuffix(login.Path, "/") == strings.TrimSuffix(asked.Path, "/")
+	if strings.TrimSuffix(login.Path, "/") != strings.TrimSuffix(asked.Path, "/") {
+		return false
+	}
+	// A login page may be one of several at its path, told apart by the query.
+	query := asked.Query()
+	for name, values := range login.Query() {
+		if !slices.Equal(query[name], values) {
+			return false
+		}
+	}
+	return true
 }
 
 // warnOfLoginLoops tells of login pages that are guarded by the very policy that sends
@@ -107,7 +118,7 @@ func warnOfLoginLoops(server *caddyhttp.Server, logger *zap.Logger) {
 		if err != nil || login.Host != "" && !strings.EqualFold(login.Host, guard.host) {
 			continue
 		}
-		r, _, err := newRequest(context.Background(), http.MethodGet, "http://"+cmp.Or(guard.host, "localhost")+login.EscapedPath(), nil, "", "127.0.0.1")
+		r, _, err := newRequest(context.Background(), http.MethodGet, "http://"+cmp.Or(guard.host, "localhost")+login.RequestURI(), nil, "", "127.0.0.1")
 		if err != nil {
 			continue
 		}

@@ -2,8 +2,6 @@ package edgeauth
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,26 +46,6 @@ var authentication = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 func collectors() []prometheus.Collector {
 	return append(issuer.Collectors(),
 		requests, reportOnlyRefusals, authentication, storeDuration, storeErrors, storeNews{}, caches{}, keySets{})
-}
-
-// MetricNames lists the names of all our metrics, sorted, for whoever checks that what
-// refers to them does so rightly.
-func MetricNames() []string {
-	descriptions := make(chan *prometheus.Desc)
-	go func() { // ends with the last description
-		defer close(descriptions)
-		for _, collector := range collectors() {
-			collector.Describe(descriptions)
-		}
-	}()
-	var names []string
-	for description := range descriptions {
-		_, rest, _ := strings.Cut(description.String(), `fqName: "`) // no other way leads there
-		name, _, _ := strings.Cut(rest, `"`)
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // The outcomes as they are counted. The last is a credential that was accepted

@@ -111,8 +111,11 @@ func (h *Handler) check() error {
 
 // ServeHTTP takes a request its way: strip, authenticate, authorise, forward.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if h.Policy != nil && h.Policy.withoutQueryCredential(w, r) {
-		return nil
+	if h.Policy != nil {
+		var done bool
+		if r, done = h.Policy.takeQueryCredential(w, r); done {
+			return nil
+		}
 	}
 	state := h.app.begin(r, h.Policy)
 
@@ -156,7 +159,7 @@ func (h *Handler) assess(r *http.Request, s *state) (result, error) {
 	if err == nil {
 		err = h.Policy.authorize(r, s, &result)
 	}
-	s.judged = judgement{policy: h.Policy, result: result, outcome: outcomeOf(&result, err)}
+	s.judged = judgement{policy: h.Policy, result: result, outcome: outcomeOf(&result, err), guarded: true}
 	return result, err
 }
 

@@ -1,7 +1,6 @@
 package edgeauth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,9 +81,8 @@ func (p *Policy) checkRequirements() error {
 	if len(p.Use) > 0 {
 		return nil // what it takes over is not known yet
 	}
-	kinds := p.kinds()
 	for i := range p.Require {
-		if err := p.Require[i].checkAgainst(kinds); err != nil {
+		if err := p.checkCanHold(&p.Require[i]); err != nil {
 			return err
 		}
 	}
@@ -115,32 +113,25 @@ func (p *Policy) checkAgree(values func(*Requirement) []string) error {
 	return nil
 }
 
-// kinds are the names of the policy's authenticators.
-func (p *Policy) kinds() []string {
-	var kinds []string
-	for _, raw := range p.AuthenticatorsRaw {
-		var guest struct {
-			Authenticator string `json:"authenticator"`
-		}
-		if json.Unmarshal(raw, &guest) == nil {
-			kinds = append(kinds, guest.Authenticator)
+// checkCanHold refuses a rule that no credential of the policy's authenticators meets.
+func (p *Policy) checkCanHold(rule *Requirement) error {
+	names := make([]string, len(p.AuthenticatorsRaw))
+	possible := false
+	for i, raw := range p.AuthenticatorsRaw {
+		var d authenticators.Description
+		names[i], d = describeRaw(raw)
+		possible = possible || !slices.Contains(d.Lacks, rule.kind())
+	}
+	if !possible {
+		return fmt.Errorf("%s: no credential that the policy takes (%s) says anything of that, so this never holds", rule, strings.Join(names, ", "))
+	}
+	for _, method := range rule.Method {
+		if !slices.Contains(names, method) {
+			return fmt.Errorf("%s: the policy has no '%s', so this never holds; it has: %s", rule, method, strings.Join(names, ", "))
 		}
 	}
-	return kinds
-}
-
-// checkAgainst refuses a rule that no credential of these kinds can meet.
-func (q *Requirement) checkAgainst(kinds []string) error {
-	for _, method := range q.Method {
-		if !slices.Contains(kinds, method) {
-			return fmt.Errorf("%s: the policy has no '%s', so this never holds; it has: %s", q, method, strings.Join(kinds, ", "))
-		}
-	}
-	// A password with each request proves no login, and a list of users has no more
-	// than names and groups.
-	onlyBasic := !slices.ContainsFunc(kinds, func(kind string) bool { return kind != "basic" })
-	if onlyBasic && (q.MaxAge != 0 || len(q.AMR) > 0 || len(q.Scope) > 0 || q.Claim != "") {
-		return fmt.Errorf("%s: 'basic', which is all that the policy has, says nothing of that, so this never holds", q)
+	if strings.TrimSpace(rule.Expression) == "false" {
+		return fmt.Errorf("%s: this never holds; 'edge_auth off' asks nobody, and 'respond 403' lets nobody in", rule)
 	}
 	return nil
 }

@@ -39,31 +39,30 @@ func (p *Policy) checkGroupsSeparator() error {
 // authenticator could read it, and removed as a credential besides.
 func (p *Policy) checkCredentialHeaders(set identity.Names) error {
 	for _, raw := range p.AuthenticatorsRaw {
-		name, header := credentialHeader(raw)
-		if header != "" && set.Has(header) {
-			return fmt.Errorf("identity header %s: '%s' reads its credential from that header, and the policy removes it as a credential; take another name for one of the two", header, name)
+		name, d := describeRaw(raw)
+		if d.Header != "" && set.Has(d.Header) {
+			return fmt.Errorf("identity header %s: '%s' reads its credential from that header, and the policy removes it as a credential; take another name for one of the two", d.Header, name)
 		}
 	}
 	return nil
 }
 
-// credentialHeader is the header of its own that an authenticator reads its
-// credential from, and the authenticator's name. What can't be read is left to
-// whoever loads it, who says why.
-func credentialHeader(raw json.RawMessage) (name, header string) {
+// describeRaw is the name of an authenticator and what it says of itself, before it is
+// loaded. What can't be read is left to whoever loads it, who says why.
+func describeRaw(raw json.RawMessage) (name string, d authenticators.Description) {
 	var guest struct {
 		Name string `json:"authenticator"`
 	}
 	if json.Unmarshal(raw, &guest) != nil {
-		return "", ""
+		return "", d
 	}
 	module, err := caddy.GetModule(authenticators.Namespace + "." + guest.Name)
 	if err != nil {
-		return guest.Name, ""
+		return guest.Name, d
 	}
 	describer, ok := module.New().(authenticators.Describer)
 	if !ok || json.Unmarshal(raw, describer) != nil {
-		return guest.Name, ""
+		return guest.Name, d
 	}
-	return guest.Name, describer.Describe().Header
+	return guest.Name, describer.Describe()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -189,4 +190,44 @@ func TestLoginURLLeadsWhereItSays(t *testing.T) {
 	for _, text := range []string{"login", "//evil.example/", "javascript:alert(1)", "https://"} {
 		require.Error(t, checkLoginURL(text), text)
 	}
+}
+
+// What is said of a caller is said of the one whom the policy found, also where Caddy's
+// own authentication has set the same placeholders before.
+func TestPlaceholdersNeverMeanWhomAnotherHandlerFound(t *testing.T) {
+	t.Parallel()
+	s := withGuest(t, alice(), "a", &Policy{
+		IdentityHeader: []IdentityHeader{{Name: "X-User", Value: "{http.auth.user.id}"}},
+		Require:        []Requirement{{Expression: `{http.auth.user.id} == "alice"`}},
+	})
+	r := prepared(request())
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("http.auth.user.id", "admin") // as basic_auth does
+	r.Header.Set("X-Key", "one")
+	s.serve(r)
+	require.True(t, s.passed)
+	assert.Equal(t, "alice", r.Header.Get("X-User"))
+	said, _ := repl.GetString("http.auth.user.id")
+	assert.Equal(t, "alice", said, "the access log reads it too")
+}
+
+func TestUsedPoliciesAreNeverWeakerTogether(t *testing.T) {
+	t.Parallel()
+	strict := &Policy{CheckUser: checkUserStrict, IdentityHeader: []IdentityHeader{{Name: "X-A", Value: "a"}}}
+	for _, order := range [][]*Policy{{{CheckUser: checkUserOn}, strict}, {strict, {CheckUser: checkUserOn}}} {
+		var p Policy
+		for _, other := range order {
+			p.use(other)
+		}
+		p.use(strict)
+		p.inherit()
+		assert.Equal(t, checkUserStrict, p.CheckUser)
+		assert.Len(t, p.IdentityHeader, 1, "the same header is taken over once")
+	}
+	own := Policy{CheckUser: checkUserOn}
+	own.use(strict)
+	own.use(&Policy{ReportOnly: true})
+	own.inherit()
+	assert.Equal(t, checkUserOn, own.CheckUser, "an own line goes before")
+	assert.False(t, own.ReportOnly, "what is moved over opens nothing that uses it")
 }

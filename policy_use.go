@@ -22,20 +22,30 @@ func (p *Policy) use(other *Policy) {
 		}
 	}
 	p.Require = append(p.Require, other.Require...)
-	p.IdentityHeader = append(p.IdentityHeader, other.IdentityHeader...)
+	for _, header := range other.IdentityHeader {
+		if !slices.Contains(p.IdentityHeader, header) {
+			p.IdentityHeader = append(p.IdentityHeader, header)
+		}
+	}
 	p.KeepHeader = append(p.KeepHeader, other.KeepHeader...)
 	p.AllowTrailer = append(p.AllowTrailer, other.AllowTrailer...)
 	p.used = append(p.used, other)
 }
 
-// inherit takes from used policies what the body itself does not say.
+// inherit takes from used policies what the body itself does not say; but not
+// report_only: a policy that is moved over must not open those that use it.
 func (p *Policy) inherit() {
+	strictest := ""
+	for _, other := range p.used {
+		if strictest != checkUserStrict && other.CheckUser != "" {
+			strictest = other.CheckUser
+		}
+	}
 	for _, other := range p.used {
 		p.Optional = p.Optional || other.Optional
 		p.AllowPreflight = p.AllowPreflight || other.AllowPreflight
-		p.ReportOnly = p.ReportOnly || other.ReportOnly
 		p.KeepCredentials = p.KeepCredentials || other.KeepCredentials
-		p.CheckUser = cmp.Or(p.CheckUser, other.CheckUser)
+		p.CheckUser = cmp.Or(p.CheckUser, strictest)
 		p.IdentityHeaders = cmp.Or(p.IdentityHeaders, other.IdentityHeaders)
 		p.GroupsSeparator = cmp.Or(p.GroupsSeparator, other.GroupsSeparator)
 		p.Assertion = cmp.Or(p.Assertion, other.Assertion)

@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,24 +11,29 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 )
 
-// withoutQueryCredential lets a request whose address holds a credential start
-// over without it, through the whole server, and reports whether it did.
+// takeQueryCredential lets authenticators read a credential that stands in the
+// address. The request then starts over without it, through the whole server, and it
+// reports that it did. A policy that only reports leaves the address as it is, for the
+// application behind, and goes on with the request that is returned.
 //
 // Caddy keeps a copy of the address for its logs, and for error routes, before
 // the first handler runs, and no handler can reach it. In the second round all
 // of that is as clean as what is forwarded; the first is not logged.
-func (p *Policy) withoutQueryCredential(w http.ResponseWriter, r *http.Request) bool {
+func (p *Policy) takeQueryCredential(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
 	if len(p.query) == 0 {
-		return false
+		return r, false
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	original, haveOriginal := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || !haveOriginal || original.URL.RawQuery == "" {
-		return false
+		return r, false
+	}
+	if p.ReportOnly {
+		return p.readQueryCredential(r, original.URL.RawQuery), false
 	}
 	ctx, query, found := authenticators.TakeFromQuery(r.Context(), original.URL.RawQuery, p.query)
 	if !found {
-		return false
+		return r, false
 	}
 	again := stateOf(r).withCredentials(r).WithContext(ctx)
 	again.Method, again.RemoteAddr = original.Method, original.RemoteAddr
@@ -43,5 +49,16 @@ func (p *Policy) withoutQueryCredential(w http.ResponseWriter, r *http.Request) 
 	// The page's own address, with the token, is no referrer for what it links to.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	server.ServeHTTP(w, again)
-	return true
+	return r, true
+}
+
+// readQueryCredential is r with the credential where authenticators find it, once.
+func (p *Policy) readQueryCredential(r *http.Request, query string) *http.Request {
+	for _, name := range p.query {
+		if _, err := authenticators.FromQuery(r, name); !errors.Is(err, authenticators.ErrNoCredential) {
+			return r
+		}
+	}
+	ctx, _, _ := authenticators.TakeFromQuery(r.Context(), query, p.query)
+	return r.WithContext(ctx)
 }

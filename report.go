@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"go.uber.org/zap"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/audit"
 )
 
 // reported is err, or nothing where the policy only reports whom it would refuse: then
@@ -13,12 +15,15 @@ func (h *Handler) reported(r *http.Request, s *state, res *result, err error) er
 		return err
 	}
 	answer := h.answerTo(r, s, err)
+	told := h.explainRefusal(r, s, answer, err)
+	told.Outcome = outcomeReported
+	h.app.explained.add(told)
 	by := res.name()
 	reportOnlyRefusals.WithLabelValues(h.Policy.name, by, outcomeOf(res, err)).Inc()
 	fields := []zap.Field{
 		zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.String("authenticator", by),
 		zap.Int("status", answer.status), zap.String("code", answer.Code),
-		zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path), zap.Error(err),
+		zap.String("method", audit.Short(r.Method)), zap.String("host", audit.Short(r.Host)), zap.String("path", audit.Short(audit.PathOf(r))), zap.Error(err),
 	}
 	if answer.user != "" {
 		fields = append(fields, zap.String("user", answer.user))

@@ -161,7 +161,8 @@ func (p *Policy) authorize(r *http.Request, s *state, res *result) error {
 		return nil
 	}
 	before := s.who
-	s.who = res.who // whom placeholders in an expression mean
+	s.who = res.who // whom placeholders in an expression mean,
+	forgetOthers(r) // and nobody else
 	defer func() { s.who = before }()
 	now := time.Now()
 	for i := range p.Require {
@@ -201,6 +202,13 @@ func (p *Policy) notMet(rule *Requirement, res *result) error {
 
 // codeLoginAgain says that the login is too old or too weak (RFC 9470, section 3).
 const codeLoginAgain = "insufficient_user_authentication"
+
+// kind is what it is called in a Caddyfile.
+func (q *Requirement) kind() string {
+	_, rest, _ := strings.Cut(q.String(), " ")
+	kind, _, _ := strings.Cut(rest, " ")
+	return kind
+}
 
 // String gives the rule as it stands in a Caddyfile.
 func (q *Requirement) String() string {

@@ -43,12 +43,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	s := stateOf(r)
 	answer := h.answerTo(r, s, err)
 	failure := caddyhttp.Error(answer.status, answer)
-	if c := h.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
-		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
-			zap.String("code", answer.Code), zap.String("err_id", failure.ID), zap.Error(err))
-	}
-	h.Policy.auditRejection(r, err)
-	h.app.explained.add(h.explainRefusal(r, s, answer, err))
+	h.noteRefusal(r, s, answer, err, failure.ID)
 	answer.writeHeaders(w.Header())
 	if answer.location == "" && hasErrorRoutes(h.server) {
 		if !h.Policy.KeepCredentials { // whoever draws the error page needs none
@@ -57,6 +52,17 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		return failure
 	}
 	return answer.write(w, r)
+}
+
+// noteRefusal tells of a refusal: the log; the audit log, of a wrong credential; and
+// who asks for an explanation later. errID is the one by which Caddy's own log has it.
+func (h *Handler) noteRefusal(r *http.Request, s *state, answer *refusal, err error, errID string) {
+	if c := h.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
+		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", h.Policy.name), zap.Int("status", answer.status),
+			zap.String("code", answer.Code), zap.String("err_id", errID), zap.Error(err))
+	}
+	h.Policy.auditRejection(r, err)
+	h.app.explained.add(h.explainRefusal(r, s, answer, err))
 }
 
 // answerTo is the answer to an error, which placeholders show from now on.
@@ -130,13 +136,18 @@ func (a *refusal) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
-	w.WriteHeader(a.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(data) // the client is gone; there is nobody to tell
-	}
+	sendBody(w, r, a.status, kind, data)
 	return nil
+}
+
+// sendBody sends an answer whole.
+func sendBody(w http.ResponseWriter, r *http.Request, status int, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client is gone; there is nobody to tell
+	}
 }
 
 // body is JSON, but for what only people in front of a browser can meet.

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
@@ -88,18 +85,15 @@ func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyau
 func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, s *state, err error) error {
 	policy := p.handler.Policy
 	answer := p.handler.answerTo(r, s, err)
-	if c := p.handler.logger.Check(zapcore.DebugLevel, "refused"); c != nil {
-		c.Write(zap.String("request_id", answer.requestID), zap.String("policy", policy.name), zap.Int("status", answer.status),
-			zap.String("code", answer.Code), zap.Error(err))
-	}
-	policy.auditRejection(r, err)
-	p.handler.app.explained.add(p.handler.explainRefusal(r, s, answer, err))
+	unavailable := answer.status == http.StatusServiceUnavailable
+	answer.status = http.StatusUnauthorized // whatever it was, Caddy's handler answers so
+	p.handler.noteRefusal(r, s, answer, err, "")
 	w.Header().Set(authenticators.RequestIDHeader, answer.requestID)
 	w.Header().Set("Cache-Control", "no-store")
 	if !errors.Is(err, authenticators.ErrNoCredential) && !policy.KeepCredentials { // whoever draws the error page needs none
 		policy.removeCredentials(r, s)
 	}
-	if answer.status == http.StatusServiceUnavailable {
+	if unavailable {
 		return errUnavailable
 	}
 	if len(answer.challenges) == 0 { // 403 and redirects may have none, 401 needs one

@@ -30,8 +30,9 @@ type state struct {
 	// who is the identity established last; nil: nobody.
 	who *identity.Identity
 
-	// set are the headers that told it to the upstream.
-	set []string
+	// set are the headers that told it to the upstream, by setBy.
+	set   []string
+	setBy *Policy
 
 	// judged is what the last policy said.
 	judged judgement
@@ -62,6 +63,7 @@ type judgement struct {
 	policy *Policy
 	result
 	outcome string
+	guarded bool // false where a matcher failed, and nobody was asked
 }
 
 // header is a header with its values.
@@ -154,7 +156,16 @@ func (s *state) withdraw(r *http.Request) {
 	for _, name := range s.set {
 		delete(r.Header, name)
 	}
-	s.set, s.who = nil, nil
+	s.set, s.setBy, s.who = nil, nil, nil
+	forgetOthers(r)
+}
+
+// forgetOthers takes back what Caddy's own authentication has set for placeholders of
+// the caller: what it says goes before what we say, and may be of somebody else.
+func forgetOthers(r *http.Request) {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.DeleteByPrefix(identity.PlaceholderPrefix)
+	}
 }
 
 // strip removes the headers that a client may not send: names, but for those

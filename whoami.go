@@ -9,14 +9,12 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
 )
 
@@ -119,13 +117,21 @@ func (h *Whoami) answer(r *http.Request) whoami {
 			answer.Claims[h.Claims[i]] = withoutJWTs(value)
 		}
 	}
+	listed := func(claim string) bool { return slices.Contains(h.Claims, claim) }
 	for _, name := range s.set {
-		if values := r.Header[name]; len(values) > 0 {
+		switch values := r.Header[name]; {
+		case len(values) == 0:
+		case s.setBy.reveals(name, listed):
 			answer.Headers[name] = withoutJWTs(values[0]).(string)
+		default:
+			answer.Headers[name] = masked
 		}
 	}
 	return answer
 }
+
+// masked stands for what may be a secret.
+const masked = "[secret]"
 
 // withoutJWTs masks in a value what opens doors where it is read: an assertion for the
 // upstream, or a token that a claim or a header of the config's carries on.
@@ -133,8 +139,7 @@ func withoutJWTs(value any) any {
 	switch v := value.(type) {
 	case string:
 		if strings.Contains(v, "eyJ") && strings.Count(v, ".") >= 2 { // {" in base64
-			masked, _ := authenticators.Secret(v).MarshalText() // never fails
-			return string(masked)
+			return masked
 		}
 	case []any:
 		list := make([]any, len(v))
@@ -190,15 +195,6 @@ func sendPage(w http.ResponseWriter, r *http.Request, answer whoami) error {
 	w.Header().Set("Content-Language", "en")
 	sendBody(w, r, http.StatusOK, "text/html; charset=utf-8", page.Bytes())
 	return nil
-}
-
-func sendBody(w http.ResponseWriter, r *http.Request, status int, kind string, body []byte) {
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client is gone; there is nobody to tell
-	}
 }
 
 var (

@@ -89,6 +89,10 @@ type Description struct {
 	// Query is the query parameter that carries the credential; empty: none.
 	Query string
 
+	// Lacks are the kinds of requirement (amr, claim, max_age, scope) that none of its
+	// credentials meets, since they say nothing of that.
+	Lacks []string
+
 	// IDClaim is the claim that names a credential in revocations; empty: it asks
 	// for none.
 	IDClaim string

@@ -2,8 +2,11 @@ package identity
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
 // PlaceholderPrefix is what placeholders of the identity begin with. They are
@@ -39,6 +42,40 @@ func Placeholder(who *Identity, field string) string {
 		return claimText(who, text)
 	}
 	return ""
+}
+
+// placeholderFields are the fields, but for claims.
+var placeholderFields = []string{"auth_time", "email", "expires", "groups", "id", "method", "name", "scopes"}
+
+// CheckPlaceholders refuses a text with a placeholder of a field that no identity has:
+// it would always be empty.
+func CheckPlaceholders(text string) error {
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, "{"+PlaceholderPrefix)
+		if !found {
+			return nil
+		}
+		field, _, closed := strings.Cut(after, "}")
+		rest = after
+		path, isClaim := strings.CutPrefix(field, "claims.")
+		switch {
+		case !closed:
+		case isClaim:
+			if _, err := ParsePath(path); err != nil {
+				return err
+			}
+		case !slices.Contains(placeholderFields, field):
+			return words.Unknown("placeholder", PlaceholderPrefix+field, append(prefixed(placeholderFields), PlaceholderPrefix+"claims.<path>"))
+		}
+	}
+}
+
+func prefixed(fields []string) []string {
+	names := make([]string, len(fields))
+	for i, field := range fields {
+		names[i] = PlaceholderPrefix + field
+	}
+	return names
 }
 
 func rfc3339(t time.Time) string {

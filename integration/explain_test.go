@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,12 +39,17 @@ func (g *gateway) explain(t testing.TB, body map[string]any) (explained, string)
 	t.Helper()
 	data, err := json.Marshal(body)
 	require.NoError(t, err)
-	resp, err := client.Post("http://"+g.admin+"/edge_auth/explain", "application/json", bytes.NewReader(data))
-	require.NoError(t, err)
-	defer resp.Body.Close()
 	var raw json.RawMessage
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&raw))
-	require.Equal(t, http.StatusOK, resp.StatusCode, string(raw))
+	status := 0
+	eventually(t, 10*time.Second, func() bool { // Caddy listens a moment before it has started
+		resp, err := client.Post("http://"+g.admin+"/edge_auth/explain", "application/json", bytes.NewReader(data))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&raw))
+		status = resp.StatusCode
+		return status != http.StatusConflict
+	}, "Caddy does not finish starting")
+	require.Equal(t, http.StatusOK, status, string(raw))
 	var x explained
 	require.NoError(t, json.Unmarshal(raw, &x))
 	return x, string(raw)
@@ -110,6 +118,7 @@ const explainSite = `http://127.0.0.1:$PORT {
 	}
 	handle /amr {
 		edge_auth api {
+			session
 			require amr mfa
 		}
 		reverse_proxy UPSTREAM
@@ -273,7 +282,7 @@ http://other.example:$PORT {
 	assert.Equal(t, []string{"encode"}, x.NotRun)
 	assert.Contains(t, x.said(), "strip    Remote-User: no client may send it")
 	assert.NotContains(t, raw, token)
-	assert.NotContains(t, raw, "value\"}", "values of the query are hidden")
+	assert.NotContains(t, raw, "secret=value", "values of the query are hidden")
 	assert.Empty(t, up.taken())
 
 	x, _ = g.explain(t, map[string]any{"url": g.url + "/"})
@@ -307,27 +316,103 @@ func TestExplainWithoutARunningCaddy(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	config := g.write("Caddyfile", `{
-	admin off
+	admin `+g.admin+`
+	auto_https off
 	log {
 		output file $DIR/caddy.log
 	}
-}
-http://app.example.com {
 	edge_auth {
+		store embedded $DIR/store.db
+	}
+}
+http://127.0.0.1:$PORT {
+	edge_auth {
+		token
 		jwt {
 			key HS256 ssssssssssssssssssssssssssssssss
+		}
+		assertion {
+			audience app
 		}
 	}
 	respond "in"
 }`)
 	token := hs256(strings.Repeat("s", 32)).token(t, map[string]any{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
-	out, err := g.command("", "edge-auth", "explain", "--config", config, "http://app.example.com/", "-H", "Authorization: Bearer "+token)
+	out, err := g.command("", "edge-auth", "explain", "--config", config, g.url, "-H", "Authorization: Bearer "+token)
 	require.NoError(t, err)
 	assert.Contains(t, out, "it is alice")
-	out, err = g.command("", "edge-auth", "explain", "--config", config, "--json", "http://app.example.com/")
+	assert.Contains(t, out, "X-Edge-Auth-Assertion: [secret]")
+	out, err = g.command("", "edge-auth", "explain", "--config", config, "--json", g.url, "-H", "Authorization: Token ea_unknown")
 	require.NoError(t, err)
 	assert.Contains(t, out, `"status":401`)
-	assert.NoFileExists(t, g.dir+"/caddy.log", "the log is the running Caddy's")
+	for _, made := range []string{"caddy.log", "store.db", "data/caddy/edge_auth"} {
+		_, err := os.Stat(filepath.Join(g.dir, made))
+		require.ErrorIs(t, err, os.ErrNotExist, "%s: nothing is made", made)
+	}
+
+	g.start("run", "--config", config, "--adapter", "caddyfile")
+	g.waitReady()
+	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	own := g.edgeAuth("", "token", "create", "alice")
+	_, err = g.command("", "edge-auth", "explain", "--config", config, g.url, "-H", "Authorization: Token "+own)
+	require.ErrorContains(t, err, "let it explain, without --config")
+
+	require.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	eventually(t, 10*time.Second, func() bool {
+		out, err = g.command("", "edge-auth", "explain", "--config", config, g.url, "-H", "Authorization: Token "+own)
+		return err == nil
+	}, "the store stays in use")
+	assert.Contains(t, out, "it is alice", "a store that nobody has open is read")
+}
+
+func TestExplainFindsTheServerAndTheWay(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	bind 127.0.0.1
+	route {
+		forward_auth 127.0.0.1:1 {
+			uri /check
+		}
+		edge_auth {
+			token
+		}
+		respond "one"
+	}
+}
+http://two.example:$PORT {
+	bind 127.0.0.2
+	respond "two"
+}`)
+	x, _ := g.explain(t, map[string]any{"url": g.url})
+	assert.Equal(t, http.StatusUnauthorized, x.Status, "forward_auth is not where it ends")
+	assert.Equal(t, []string{"forward_auth"}, x.NotRun)
+	x, _ = g.explain(t, map[string]any{"url": strings.Replace(g.url, "127.0.0.1", "two.example", 1)})
+	assert.Equal(t, "passed", x.Outcome)
+	_, err := g.command("", "edge-auth", "--address", g.admin, "explain", strings.Replace(g.url, "http:", "https:", 1))
+	require.ErrorContains(t, err, "speaks plain HTTP: write http://")
+}
+
+func TestExplainOfAReportByItsId(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth {
+		BASIC
+		report_only
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+	g.get("/")
+	lines := g.log.lines(`"msg":"would refuse"`)
+	require.Len(t, lines, 1)
+	_, after, _ := strings.Cut(lines[0], `"request_id":"`)
+	id, _, _ := strings.Cut(after, `"`)
+	x, _ := g.explain(t, map[string]any{"request_id": id})
+	assert.Equal(t, "would refuse", x.Outcome)
+	assert.Equal(t, "no credential", x.Cause)
+	described, _ := g.explain(t, map[string]any{"url": g.url})
+	assert.Equal(t, "passed", described.Outcome)
+	assert.Contains(t, described.said(), "would refuse 401 not_authenticated")
 }
 
 func TestExplainSaysWhatItCannotExplain(t *testing.T) {
@@ -342,6 +427,7 @@ func TestExplainSaysWhatItCannotExplain(t *testing.T) {
 		"an IP address is needed":       {g.url, "--client", "there"},
 		"'Name: value' is needed":       {g.url, "-H", "none"},
 		"leave out --config":            {"--id", "x", "--config", "Caddyfile"},
+		"describe an address":           {"--id", "x", "-X", "POST"},
 	} {
 		stdin := "curl https://a.example https://b.example"
 		g.edgeAuth("", "user", "list") // until it is up

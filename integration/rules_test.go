@@ -386,3 +386,64 @@ func TestMatcherOfTheIdentityOpensNothing(t *testing.T) {
 	assert.Equal(t, "others", g.get("/", "Remote-Groups: staff").body)
 	assert.Empty(t, g.get("/", token).header.Get("X-Seen"), "header comes before edge_auth, where nobody is known yet")
 }
+
+// Caddy's own basic_auth sets the same placeholders: they must not be taken for those
+// of the caller whom the policy found.
+func TestRulesAreAboutThePolicysOwnCaller(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	hash := strings.Fields(basicAlice(t))[3]
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	basic_auth {
+		alice HASH
+	}
+	handle /rule {
+		edge_auth {
+			token {
+				header X-Key
+			}
+			require expression {http.auth.user.id} == "alice"
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle {
+		edge_auth {
+			token {
+				header X-Key
+			}
+			identity_header X-User {http.auth.user.id}
+		}
+		reverse_proxy UPSTREAM
+	}
+}`, "UPSTREAM", up.addr, "HASH", hash)
+	g.edgeAuth("correct horse\n", "user", "add", "bob")
+	bob := "X-Key: " + g.edgeAuth("", "token", "create", "bob")
+	assert.Equal(t, http.StatusForbidden, g.get("/rule", alice, bob).status)
+	assert.Empty(t, up.taken())
+	require.Equal(t, http.StatusOK, g.get("/", alice, bob).status)
+	got := up.one(t)
+	assert.Equal(t, []string{"bob"}, header(got, "Remote-User"))
+	assert.Equal(t, []string{"bob"}, header(got, "X-User"))
+}
+
+func TestReportOnlyLeavesTheAddressAsItIs(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t)
+	secret := strings.Repeat("s", 32)
+	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	edge_auth {
+		jwt {
+			key HS256 SECRET
+			query access_token
+			audience api
+		}
+		report_only
+	}
+	reverse_proxy UPSTREAM
+}`, "UPSTREAM", up.addr, "SECRET", secret)
+	target := "/x?access_token=" + hs256(secret).token(t, claimsOf("alice")) + "&b=1"
+	require.Equal(t, http.StatusOK, g.get(target).status)
+	got := up.one(t)
+	assert.Contains(t, got, "GET "+target+" HTTP/1.1", "the application still reads it")
+	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
+}

@@ -38,6 +38,7 @@ func TestWhoamiSaysWhatTheGatewayFoundOut(t *testing.T) {
 		optional
 		identity_header X-Tenant {http.auth.user.claims.tenant}
 		identity_header X-Access {http.auth.user.claims.carried}
+		identity_header X-Gateway {env.HOME}
 	}
 	edge_auth_whoami /whoami {
 		claims tenant carried org.id missing
@@ -60,7 +61,7 @@ http://127.0.0.1:$PORT2 {
 		assert.Equal(t, map[string]any{
 			"authenticated": true, "id": "alice", "name": "Alice <L.>", "email": "alice@example.com", "method": "token",
 			"groups": []any{"staff", "a%b"}, "scopes": []any{"read", "write"},
-			"headers": map[string]any{"Remote-User": "alice", "Remote-Name": "Alice <L.>", "Remote-Email": "alice@example.com", "Remote-Groups": "staff,a%25b"},
+			"headers": map[string]any{"Remote-User": "alice", "Remote-Name": "Alice <L.>", "Remote-Email": "alice@example.com", "Remote-Groups": "staff,a%25b", "X-Gateway": "[secret]"},
 		}, who)
 	}
 	g.get("/app", "Authorization: Token "+token)
@@ -77,7 +78,7 @@ http://127.0.0.1:$PORT2 {
 	a := g.get("/whoami", "Authorization: Bearer "+jwt)
 	who = asked(t, a)
 	assert.Equal(t, map[string]any{"tenant": "blue", "carried": "[secret]", "org.id": float64(5)}, who["claims"])
-	assert.Equal(t, map[string]any{"Remote-User": "7", "X-Tenant": "blue", "X-Access": "[secret]"}, who["headers"])
+	assert.Equal(t, map[string]any{"Remote-User": "7", "X-Tenant": "blue", "X-Access": "[secret]", "X-Gateway": "[secret]"}, who["headers"])
 	for _, secret := range []string{"canary", carried, jwt} {
 		assert.NotContains(t, a.body, secret, "only what the option names, and no credential")
 	}

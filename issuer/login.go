@@ -51,7 +51,7 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 	user, err := i.users.logIn(r.Context(), name, password)
 	switch {
 	case errors.Is(err, records.ErrLogin):
-		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: i.typedName(r.Context(), name), Reason: err})
+		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: i.typedName(context.WithoutCancel(r.Context()), name), Reason: err})
 		return user, err
 	case err != nil && r.Context().Err() == nil: // nobody knows whether it was a wrong guess
 		return user, errors.Join(err, i.guard.forgive(r.Context(), attempt))
@@ -64,7 +64,7 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 // loginRefused tells of an attempt that was one too many, and of nothing else.
 func (i *Issuer) loginRefused(r *http.Request, name string, err error) {
 	if _, throttled := errors.AsType[*refusal](err); throttled {
-		i.audit.Write(r, audit.Event{Name: audit.LoginRefused, User: i.typedName(r.Context(), name), Code: codeThrottled})
+		i.audit.Write(r, audit.Event{Name: audit.LoginRefused, User: i.typedName(context.WithoutCancel(r.Context()), name), Code: codeThrottled})
 	}
 }
 

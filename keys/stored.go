@@ -12,7 +12,7 @@ import (
 // LoadOrGenerate takes the signer that is kept in storage, or makes one there.
 // The members of a cluster that share the storage end up with the same.
 func LoadOrGenerate(ctx context.Context, storage certmagic.Storage, name string) (*Signer, error) {
-	signer, err := load(ctx, storage, name)
+	signer, err := Load(ctx, storage, name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return signer, err
 	}
@@ -20,7 +20,7 @@ func LoadOrGenerate(ctx context.Context, storage certmagic.Storage, name string)
 		return nil, fmt.Errorf("locking '%s': %w", name, err)
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), name) }() // a lock ends by itself, too
-	if signer, err = load(ctx, storage, name); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if signer, err = Load(ctx, storage, name); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return signer, err // another member was quicker
 	}
 	if signer, err = GenerateSigner(); err != nil {
@@ -36,7 +36,8 @@ func LoadOrGenerate(ctx context.Context, storage certmagic.Storage, name string)
 	return signer, nil
 }
 
-func load(ctx context.Context, storage certmagic.Storage, name string) (*Signer, error) {
+// Load takes the signer that is kept in storage; fs.ErrNotExist if there is none.
+func Load(ctx context.Context, storage certmagic.Storage, name string) (*Signer, error) {
 	data, err := storage.Load(ctx, name)
 	if err != nil {
 		return nil, err

@@ -226,7 +226,11 @@ func (a *Authenticator) Challenge() string { return `Basic realm="` + a.Realm + 
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	return authenticators.Description{Own: true, IDPrefix: a.IDPrefix}
+	return authenticators.Description{
+		Own: true, IDPrefix: a.IDPrefix,
+		// A password with each request proves no login, and users have no more than groups.
+		Lacks: []string{"amr", "claim", "max_age", "scope"},
+	}
 }
 
 var (

@@ -257,7 +257,11 @@ func (a *Authenticator) CheckOrigin(r *http.Request) error {
 
 // Describe says whose ids these are; see authenticators.Describer.
 func (a *Authenticator) Describe() authenticators.Description {
-	return authenticators.Description{Own: a.allOwn(), IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie}
+	d := authenticators.Description{Own: a.allOwn(), IDPrefix: a.IDPrefix, Header: a.Header, Cookie: a.Cookie}
+	if d.Own {
+		d.Lacks = []string{"amr", "claim"} // our records have no claims
+	}
+	return d
 }
 
 var (

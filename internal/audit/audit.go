@@ -96,11 +96,8 @@ type Log struct{ logger *zap.Logger }
 // New returns one that writes to logger.
 func New(logger *zap.Logger) *Log { return &Log{logger} }
 
-// How much is written of what a client chose, in characters.
-const (
-	maxPath = 512
-	maxText = 255
-)
+// maxText is how much is written of what a client chose, in characters.
+const maxText = 512
 
 // Write writes the line of an event that a request brought about.
 func (l *Log) Write(r *http.Request, e Event) {
@@ -128,17 +125,17 @@ func (l *Log) Write(r *http.Request, e Event) {
 	if identity.ValidID(e.User) {
 		fields.add("user", e.User)
 	}
-	fields.add("method", short(r.Method, maxText))
-	fields.add("host", short(r.Host, maxText))
-	fields.add("path", short(pathOf(r), maxPath))
+	fields.add("method", Short(r.Method))
+	fields.add("host", Short(r.Host))
+	fields.add("path", Short(PathOf(r)))
 	fields.add("policy", e.Policy)
 	fields.add("authenticator", e.Authenticator)
 	fields.add("code", e.Code)
 	fields.add("token", e.Token)
 	if e.Reason != nil {
-		fields.add("reason", short(e.Reason.Error(), maxText))
+		fields.add("reason", Short(e.Reason.Error()))
 	}
-	fields.add("user_agent", short(r.UserAgent(), maxText))
+	fields.add("user_agent", Short(r.UserAgent()))
 	if e.Records != nil {
 		fields = append(fields, zap.Any("records", e.Records))
 	}
@@ -154,19 +151,19 @@ func (t *texts) add(name, value string) {
 	}
 }
 
-// short makes text fit for a line that people look at in a terminal: loggers escape
+// Short makes text fit for a line that people look at in a terminal: loggers escape
 // what JSON demands, and not the controls beyond ASCII, which terminals obey too.
-func short(text string, most int) string {
-	if len(text) > 4*most { // no more than so many characters of UTF-8
-		text = text[:4*most]
+func Short(text string) string {
+	if len(text) > 4*maxText { // no more than so many characters of UTF-8
+		text = text[:4*maxText]
 	}
 	runes := []rune(identity.SafeText(text))
-	return string(runes[:min(len(runes), most)])
+	return string(runes[:min(len(runes), maxText)])
 }
 
-// pathOf is the path that was asked for, before any rewrite, as it stands in an
+// PathOf is the path that was asked for, before any rewrite, as it stands in an
 // address: without the query, which may carry a credential.
-func pathOf(r *http.Request) string {
+func PathOf(r *http.Request) string {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
 		return original.URL.EscapedPath()
 	}
@@ -177,7 +174,7 @@ func pathOf(r *http.Request) string {
 // tell; for the admin API, that of the connection. Empty where it has none.
 func clientOf(r *http.Request) string {
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
-		return short(ip, maxText)
+		return Short(ip)
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -18,6 +18,13 @@ type Request struct {
 	Body   string
 }
 
+// reader is a command line that is being read.
+type reader struct {
+	Request
+
+	inQuery bool // data goes into the address
+}
+
 // withValue are the options that take a value, and what they are for; those that are
 // for nothing here are passed over.
 var withValue = map[string]string{
@@ -28,7 +35,7 @@ var withValue = map[string]string{
 	"-b": "Cookie", "--cookie": "Cookie",
 	"-u": "user", "--user": "user",
 	"--oauth2-bearer": "bearer",
-	"-d":              "data", "--data": "data", "--data-ascii": "data", "--data-raw": "data", "--data-binary": "data", "--data-urlencode": "data",
+	"-d":              "data", "--data": "data", "--data-ascii": "data", "--data-raw": "raw data", "--data-binary": "data", "--data-urlencode": "data",
 	"--json": "json",
 	"--url":  "url",
 	"-o":     "", "--output": "", "-m": "", "--max-time": "", "--connect-timeout": "", "--resolve": "", "--connect-to": "", "--cacert": "",
@@ -50,10 +57,11 @@ func Parse(line string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	if len(words) > 0 && words[0] == "curl" {
-		words = words[1:]
+	if len(words) == 0 || words[0] != "curl" {
+		return Request{}, errors.New("this is no command line of curl: it begins otherwise")
 	}
-	r := Request{Header: make(http.Header)}
+	words = words[1:]
+	r := reader{Request: Request{Header: make(http.Header)}}
 	for len(words) > 0 {
 		if words, err = r.take(words); err != nil {
 			return Request{}, err
@@ -65,17 +73,25 @@ func Parse(line string) (Request, error) {
 	case !strings.Contains(r.URL, "://"):
 		r.URL = "http://" + r.URL // as curl does
 	}
+	if r.inQuery && r.Body != "" { // -G
+		separator := "?"
+		if strings.Contains(r.URL, "?") {
+			separator = "&"
+		}
+		r.URL, r.Body = r.URL+separator+r.Body, ""
+		r.Header.Del("Content-Type")
+	}
 	if r.Method == "" {
 		r.Method = http.MethodGet
 		if r.Body != "" {
 			r.Method = http.MethodPost
 		}
 	}
-	return r, nil
+	return r.Request, nil
 }
 
 // take reads the first word, and its value if it has one, and returns the rest.
-func (r *Request) take(words []string) ([]string, error) {
+func (r *reader) take(words []string) ([]string, error) {
 	word, rest := words[0], words[1:]
 	if !strings.HasPrefix(word, "-") || word == "-" {
 		if r.URL != "" {
@@ -86,6 +102,9 @@ func (r *Request) take(words []string) ([]string, error) {
 	}
 	switch {
 	case without[word]:
+		return rest, nil
+	case word == "-G" || word == "--get":
+		r.inQuery = true
 		return rest, nil
 	case word == "-I" || word == "--head":
 		r.Method = http.MethodHead
@@ -107,7 +126,7 @@ func (r *Request) take(words []string) ([]string, error) {
 	return rest[1:], r.set(use, word, rest[0])
 }
 
-func (r *Request) set(use, option, value string) error {
+func (r *reader) set(use, option, value string) error {
 	switch use {
 	case "":
 	case "method":
@@ -129,8 +148,8 @@ func (r *Request) set(use, option, value string) error {
 			return fmt.Errorf("'%s' names a file; give the cookies themselves", option)
 		}
 		r.Header.Add(use, value)
-	case "data", "json":
-		if strings.HasPrefix(value, "@") {
+	case "data", "raw data", "json":
+		if use != "raw data" && strings.HasPrefix(value, "@") {
 			return fmt.Errorf("'%s' names a file; give the data itself, or leave it out", option)
 		}
 		kind := "application/x-www-form-urlencoded"

@@ -12,7 +12,13 @@ func TestCommandLinesAreReadAsCurlReadsThem(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]Request{
 		"curl https://a.example/": {Method: "GET", URL: "https://a.example/", Header: http.Header{}},
-		"a.example/x":             {Method: "GET", URL: "http://a.example/x", Header: http.Header{}},
+		"curl a.example/x":        {Method: "GET", URL: "http://a.example/x", Header: http.Header{}},
+		"curl -G -d a=1 'https://a.example/?b=2' -d c=3": {
+			Method: "GET", URL: "https://a.example/?b=2&a=1&c=3", Header: http.Header{},
+		},
+		"curl --data-raw @x https://a.example": {
+			Method: "POST", URL: "https://a.example", Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: "@x",
+		},
 		`curl -sSkL -XPUT 'https://a.example/?a=b c' -H "Authorization: Token \"x\"" -H X:y`: {
 			Method: "PUT", URL: "https://a.example/?a=b c", Header: http.Header{"Authorization": {`Token "x"`}, "X": {"y"}},
 		},
@@ -39,7 +45,9 @@ func TestCommandLinesAreReadAsCurlReadsThem(t *testing.T) {
 func TestWhatCannotBeReadIsToldWithoutItsValue(t *testing.T) {
 	t.Parallel()
 	for line, says := range map[string]string{
-		"":                                     "no address",
+		"":                                     "no command line of curl",
+		"wget https://secret":                  "no command line of curl",
+		"curl -s":                              "no address",
 		"curl -H 'X: secret":                   "not closed",
 		"curl --secret-option https://a":       "'--secret-option' is not known",
 		"curl https://a https://b":             "two addresses",

@@ -248,3 +248,36 @@ func TestCaddyfile(t *testing.T) {
 		})
 	}
 }
+
+func TestCopyLeavesTheFileAsItIs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "edge_auth.db")
+	store := func() *Store {
+		handle, err := (&Config{path: path}).New()
+		require.NoError(t, err)
+		return handle.(*Store)
+	}
+	empty := store()
+	require.NoError(t, empty.OpenCopy())
+	require.NoError(t, empty.Put(t.Context(), "a", []byte("1"), 0))
+	require.NoError(t, empty.Destruct())
+	assert.NoFileExists(t, path, "none is made")
+
+	real := store()
+	require.NoError(t, real.Put(t.Context(), "a", []byte("1"), 0))
+	require.ErrorIs(t, store().OpenCopy(), ErrInUse)
+	require.NoError(t, real.Destruct())
+
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	copied := store()
+	require.NoError(t, copied.OpenCopy())
+	record, err := copied.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, "1", string(record.Value))
+	require.NoError(t, copied.Put(t.Context(), "a", []byte("2"), 0))
+	require.NoError(t, copied.Destruct())
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+}

@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -68,7 +69,7 @@ func openFile(path string) (*bolt.DB, error) {
 	// page would end the process.
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("embedded store: %s is in use by another process, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path)
+		return nil, errInUse(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %s: %w", path, err)
@@ -111,4 +112,43 @@ func (s *Store) guarded(use func() error) (err error) {
 		}
 	}()
 	return use()
+}
+
+// OpenCopy opens a copy of the file in its place, of which nothing remains: what is
+// written is lost, and the file is neither changed nor made. It fails while another
+// process has the file open.
+func (s *Store) OpenCopy() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	folder, err := os.MkdirTemp("", "edge_auth")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // what is open stays readable
+	copied := filepath.Join(folder, "copy.db")
+	if err := copyFile(s.path, copied); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.db, err = openFile(copied)
+	s.sweeps, s.swept = make(chan struct{}), make(chan struct{})
+	close(s.swept) // nothing sweeps it
+	return err
+}
+
+func copyFile(from, to string) error {
+	db, err := bolt.Open(from, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return errInUse(from)
+	}
+	if err != nil {
+		return fmt.Errorf("embedded store: %s: %w", from, err)
+	}
+	return errors.Join(db.View(func(tx *bolt.Tx) error { return tx.CopyFile(to, 0o600) }), db.Close())
+}
+
+// ErrInUse says that another process has the file open.
+var ErrInUse = errors.New("in use by another process")
+
+func errInUse(path string) error {
+	return fmt.Errorf("embedded store: %s is %w, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path, ErrInUse)
 }
