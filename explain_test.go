@@ -3,6 +3,7 @@ package edgeauth
 import (
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,12 +57,13 @@ func heap() int64 {
 func TestExplanationsAreFoundUntilThereAreTooMany(t *testing.T) {
 	t.Parallel()
 	ring := new(explanations)
-	ring.add(&explanation{RequestID: "first"})
-	require.NotNil(t, ring.find("first"))
-	for range keptExplanations {
-		ring.add(&explanation{RequestID: "other"})
+	for i := range keptExplanations + 1 {
+		ring.add(&explanation{RequestID: strconv.Itoa(i)})
 	}
-	assert.Nil(t, ring.find("first"))
+	assert.Nil(t, ring.find("0"), "the oldest makes room")
+	for i := range keptExplanations {
+		require.NotNil(t, ring.find(strconv.Itoa(i+1)))
+	}
 }
 
 func TestHeadersThatMayCarryASecretAreToldApart(t *testing.T) {

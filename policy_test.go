@@ -219,7 +219,7 @@ func TestUsedPoliciesAreNeverWeakerTogether(t *testing.T) {
 		for _, other := range order {
 			p.use(other)
 		}
-		p.use(strict)
+		p.use(&Policy{IdentityHeader: strict.IdentityHeader})
 		p.inherit()
 		assert.Equal(t, checkUserStrict, p.CheckUser)
 		assert.Len(t, p.IdentityHeader, 1, "the same header is taken over once")
@@ -230,4 +230,16 @@ func TestUsedPoliciesAreNeverWeakerTogether(t *testing.T) {
 	own.inherit()
 	assert.Equal(t, checkUserOn, own.CheckUser, "an own line goes before")
 	assert.False(t, own.ReportOnly, "what is moved over opens nothing that uses it")
+}
+
+func TestWhoeverARuleKeepsOutIsNobodyToPlaceholders(t *testing.T) {
+	t.Parallel()
+	s := withGuest(t, alice(), "a", &Policy{Require: []Requirement{{User: []string{"root"}}}})
+	r := prepared(request())
+	r.Header.Set("X-Key", "one")
+	s.serve(r)
+	require.False(t, s.passed)
+	said, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).GetString("http.auth.user.id")
+	assert.Empty(t, said)
+	assert.Equal(t, "alice", stateOf(r).judgement("user"), "who was refused is told apart")
 }

@@ -238,7 +238,8 @@ func TestJWTsOfOtherIssuersByAlgorithm(t *testing.T) {
 		} {
 			a := g.get(path, "Authorization: Bearer "+token)
 			assert.Equal(t, http.StatusUnauthorized, a.status, "%s, %s", path, name)
-			assert.Equal(t, []string{`Bearer realm="api", error="invalid_token", error_description="Token is invalid"`}, a.header["Www-Authenticate"], "%s, %s", path, name)
+			require.Len(t, a.header["Www-Authenticate"], 1)
+			assert.Regexp(t, `^Bearer realm="api", error="invalid_token", error_description="Token [^"]+"$`, a.header["Www-Authenticate"][0], "%s, %s", path, name)
 			assert.Contains(t, a.body, `"code":"token_not_valid"`)
 		}
 		assert.Empty(t, up.taken(), path)

@@ -298,7 +298,7 @@ func TestLoginAndAccountInABrowser(t *testing.T) {
 		"recovery":      10.0,
 		"asked":         "Second factor",
 		"letIn":         "/app/page",
-		"cookies":       []any{"__Host-edge_auth HttpOnly Secure Lax", "csrftoken false Secure Lax"},
+		"cookies":       []any{"__Host-edge_auth HttpOnly Secure Lax", "__Host-edge_auth_redirects HttpOnly Secure Lax", "csrftoken false Secure Lax"},
 		"heading 320":   "Anmelden",
 		"heading 1280":  "Log in",
 		"overflow 320":  false,

@@ -424,7 +424,7 @@ func TestTokensOfAnOAuthServer(t *testing.T) {
 	eventually(t, 10*time.Second, func() bool { return g.get("/", "Authorization: Bearer slotted").status == http.StatusUnauthorized }, "it never ends")
 	a := g.get("/", "Authorization: Bearer other")
 	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.Equal(t, `Bearer realm="api"`, a.header.Get("WWW-Authenticate"))
+	assert.Equal(t, `Bearer realm="api", error="invalid_token", error_description="Invalid token."`, a.header.Get("WWW-Authenticate"))
 
 	idp.Close()
 	a = g.get("/", "Authorization: Bearer another")
