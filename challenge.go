@@ -2,8 +2,11 @@ package edgeauth
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 )
@@ -43,4 +46,25 @@ func isNavigation(r *http.Request) bool {
 	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
 	kind, params, _ := strings.Cut(strings.TrimSpace(first), ";")
 	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && !strings.Contains(params, "q=")
+}
+
+// originalURL is the address that a request came with, before rewrites.
+func originalURL(r *http.Request) *url.URL {
+	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return o.URL
+	}
+	return r.URL
+}
+
+// loginLocation adds the address that was asked for. It is the path and query
+// only, so that it leads nowhere but to this site.
+func loginLocation(login string, asked *url.URL) string {
+	u, err := url.Parse(login)
+	if err != nil {
+		return login
+	}
+	query := u.Query()
+	query.Set("next", asked.RequestURI())
+	u.RawQuery = query.Encode()
+	return u.String()
 }

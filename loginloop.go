@@ -160,24 +160,3 @@ func addressHash(u *url.URL) string {
 	_, _ = hash.Write([]byte(u.RequestURI())) // never fails
 	return strconv.FormatUint(hash.Sum64(), 36)
 }
-
-// originalURL is the address that a request came with, before rewrites.
-func originalURL(r *http.Request) *url.URL {
-	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return o.URL
-	}
-	return r.URL
-}
-
-// loginLocation adds the address that was asked for. It is the path and query
-// only, so that it leads nowhere but to this site.
-func loginLocation(login string, asked *url.URL) string {
-	u, err := url.Parse(login)
-	if err != nil {
-		return login
-	}
-	query := u.Query()
-	query.Set("next", asked.RequestURI())
-	u.RawQuery = query.Encode()
-	return u.String()
-}
