@@ -97,7 +97,7 @@ type Log struct{ logger *zap.Logger }
 func New(logger *zap.Logger) *Log { return &Log{logger} }
 
 // maxText is how much is written of what a client chose, in characters.
-const maxText = 512
+const maxText = 384
 
 // Write writes the line of an event that a request brought about.
 func (l *Log) Write(r *http.Request, e Event) {
