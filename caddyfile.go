@@ -157,6 +157,7 @@ func (h *Handler) unmarshal(helper httpcaddyfile.Helper) error {
 			return words.Wrap(d, err)
 		}
 		body.use(base)
+		body.Name = h.Use + "+"
 		body.ReportOnly = base.ReportOnly // it is that policy, with more lines
 	}
 	lines := false

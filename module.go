@@ -4,6 +4,7 @@
 package edgeauth
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -75,7 +76,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	case h.Off:
 	case h.Policy != nil:
 		if err = h.Policy.resolve(h.app.declared); err == nil {
-			err = h.Policy.provision(ctx, h.app, inlineName)
+			err = h.Policy.provision(ctx, h.app, cmp.Or(h.Policy.Name, inlineName))
 		}
 	default:
 		h.Policy, err = h.app.policyNamed(ctx, h.Use)

@@ -16,6 +16,11 @@ import (
 
 // Policy says who may pass and what the upstream is told about them.
 type Policy struct {
+	// Name is what logs, metrics and explanations call a policy of a handler's own.
+	// Named policies of the app are called by their names there. Default: inline; in a
+	// Caddyfile, of a named policy with more lines, its name and a plus sign.
+	Name string `json:"name,omitempty"`
+
 	// Use names policies of the app whose lines are taken over, before those of this
 	// one. What may be said once is said by this policy, or else by the first of them.
 	Use []string `json:"use,omitempty"`
@@ -97,6 +102,9 @@ type Policy struct {
 
 // inlineName is the name, in logs and metrics, of a policy that has none.
 const inlineName = "inline"
+
+// maxPolicyName bounds what each line of a log repeats, in bytes.
+const maxPolicyName = 100
 
 // member is an authenticator of a policy.
 type member struct {

@@ -17,6 +17,9 @@ func (p *Policy) check() error {
 		return errors.New("policy without authenticators: name at least one of " +
 			strings.Join(guestNames(authenticators.Namespace), ", ") + "; or 'off', which authenticates nobody")
 	}
+	if strings.ContainsAny(p.Name, "{}\n\r\t") || len(p.Name) > maxPolicyName {
+		return fmt.Errorf("policy name of %d bytes: at most %d are possible, without braces and control characters", len(p.Name), maxPolicyName)
+	}
 	if p.Optional && len(p.Require) > 0 {
 		return errors.New("'optional' lets everybody pass, so 'require' beside it would not hold; leave one of them out")
 	}

@@ -206,7 +206,7 @@ func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 		"to the login page":    {"", "/session", []string{navigation}, 302, "no credential", "session absent"},
 		"another site":         {"POST", "/session", []string{own, "Origin: https://evil.example"}, 403, "Origin checking failed", "csrf inline session not met"},
 		"not in the group":     {"", "/group", []string{good}, 403, "not met: require group admins", "alice has the groups staff"},
-		"no scope":             {"", "/scope", []string{good}, 403, "not met: require scope write", "alice has no scopes"},
+		"no scope":             {"", "/scope", []string{good}, 403, "not met: require scope write", "require api+  not met require scope write; alice has no scopes"},
 		"false expression":     {"", "/expression", []string{good}, 403, "not met: require expression", "it is false for alice"},
 		"login too old":        {"", "/age", []string{good}, 403, "not met: require max_age 1ms", "alice logged in at 20"},
 		"no second factor":     {"", "/amr", []string{good}, 403, "not met: require amr mfa", "alice has no amr"},
