@@ -63,7 +63,6 @@ type App struct {
 	ring      *ownKeys
 	explained *explanations // the last refusals
 	storage   certmagic.Storage
-	metrics   *metrics
 	logger    *zap.Logger
 	audit     *audit.Log
 
@@ -108,10 +107,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.started, a.stop = context.WithCancel(context.Background())
 	a.addHeaderNames(nil)
 
-	var err error
-	if a.metrics, err = newMetrics(ctx); err != nil {
+	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
+	var err error
 	if a.explained, err = pooled(a, "explanations", func() (*explanations, error) { return new(explanations), nil }); err != nil {
 		return err
 	}

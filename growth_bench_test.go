@@ -55,7 +55,7 @@ func manyPolicies(b *testing.B, count int) credential {
 			AuthenticatorsRaw: []json.RawMessage{json.RawMessage(`{"authenticator":"session"}`)},
 			IdentityHeader:    []IdentityHeader{{Name: fmt.Sprintf("X-Tenant-%d", n), Value: "{http.auth.user.id}"}},
 		}
-		s.app.metrics.prepare(p)
+		p.prepareMetrics()
 		s.app.addHeaderNames(p.headers())
 	}
 	id, err := records.NewSession(b.Context(), s.app.store, records.Session{User: "alice"}, time.Hour)

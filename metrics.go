@@ -58,52 +58,48 @@ const (
 	outcomeForbidden   = "forbidden"
 )
 
-// metrics resolves the labels of each policy once, not for each request.
-type metrics struct {
-	counters  map[*Policy]map[string]outcomeCounters
-	durations map[*Policy]prometheus.Observer
-}
-
-type outcomeCounters map[string]prometheus.Counter
-
-func newMetrics(ctx caddy.Context) (*metrics, error) {
+func registerMetrics(ctx caddy.Context) error {
 	for _, collector := range collectors() {
 		var already prometheus.AlreadyRegisteredError
 		if err := ctx.GetMetricsRegistry().Register(collector); err != nil && !errors.As(err, &already) {
-			return nil, err
+			return err
 		}
 	}
-	return &metrics{counters: make(map[*Policy]map[string]outcomeCounters), durations: make(map[*Policy]prometheus.Observer)}, nil
+	return nil
 }
 
-// prepare makes the counters of a policy. It is called while the config is
-// loaded, before any request.
-func (m *metrics) prepare(p *Policy) {
-	byAuthenticator := make(map[string]outcomeCounters)
-	for _, member := range p.members {
-		counters := make(outcomeCounters)
+// policyMetrics are the metrics of a policy, whose labels are resolved once, and not
+// for each request.
+type policyMetrics struct {
+	absent prometheus.Counter
+	took   prometheus.Observer
+}
+
+// prepareMetrics is called while the config is loaded, before any request.
+func (p *Policy) prepareMetrics() {
+	for i := range p.members {
+		m := &p.members[i]
+		m.counters = make(map[string]prometheus.Counter)
 		for _, outcome := range []string{outcomeAccepted, outcomeRejected, outcomeUnavailable, outcomeForbidden} {
-			counters[outcome] = requests.WithLabelValues(p.name, member.name, outcome)
+			m.counters[outcome] = requests.WithLabelValues(p.name, m.name, outcome)
 			if p.ReportOnly && outcome != outcomeAccepted {
-				reportOnlyRefusals.WithLabelValues(p.name, member.name, outcome) // so that the first is an increase
+				reportOnlyRefusals.WithLabelValues(p.name, m.name, outcome) // so that the first is an increase
 			}
 		}
-		byAuthenticator[member.name] = counters
 	}
-	byAuthenticator[""] = outcomeCounters{outcomeAbsent: requests.WithLabelValues(p.name, "", outcomeAbsent)}
 	if p.ReportOnly {
 		reportOnlyRefusals.WithLabelValues(p.name, "", outcomeAbsent)
 	}
-	m.counters[p] = byAuthenticator
-	m.durations[p] = authentication.WithLabelValues(p.name)
+	p.metrics = policyMetrics{requests.WithLabelValues(p.name, "", outcomeAbsent), authentication.WithLabelValues(p.name)}
 }
 
-func (m *metrics) observe(p *Policy, res *result, err error, took time.Duration) {
-	m.durations[p].Observe(took.Seconds())
-	name, outcome := res.name(), outcomeOf(res, err)
-	if counter := m.counters[p][name][outcome]; counter != nil {
-		counter.Inc()
+func (p *Policy) observe(by *member, outcome string, took time.Duration) {
+	p.metrics.took.Observe(took.Seconds())
+	if by == nil {
+		p.metrics.absent.Inc()
+		return
 	}
+	by.counters[outcome].Inc()
 }
 
 func outcomeOf(res *result, err error) string {

@@ -149,7 +149,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) judge(r *http.Request, s *state) (result, error) {
 	began := time.Now()
 	result, err := h.assess(r, s)
-	h.app.metrics.observe(h.Policy, &result, err, time.Since(began))
+	h.Policy.observe(result.by, s.judged.outcome, time.Since(began))
 	h.Policy.trace(r, s, &result, err, began)
 	return result, h.reported(r, s, &result, err)
 }

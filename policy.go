@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -97,6 +98,7 @@ type Policy struct {
 	app     *App
 	logger  *zap.Logger
 
+	metrics  policyMetrics
 	loopTold *sync.Once // that logging in leads round in circles
 }
 
@@ -113,6 +115,8 @@ type member struct {
 	name   string // of its module
 	config string // all that defines it
 	scope  scope  // of what it finds
+
+	counters map[string]prometheus.Counter // of requests that it decided, by outcome
 }
 
 // result is who was authenticated, and by what.

@@ -36,7 +36,7 @@ func (p *Policy) provision(ctx caddy.Context, app *App, name string) error {
 		return err
 	}
 	p.provisionHeaders()
-	app.metrics.prepare(p)
+	p.prepareMetrics()
 	return nil
 }
 

@@ -123,8 +123,7 @@ func compareLists(t *testing.T, pages reference, _ *source) {
 func compareMetrics(t *testing.T, pages reference, _ *source) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	defer cancel()
-	_, err := newMetrics(ctx)
-	require.NoError(t, err)
+	require.NoError(t, registerMetrics(ctx))
 	described := make(chan *prometheus.Desc, 1000)
 	ctx.GetMetricsRegistry().Describe(described)
 	close(described)

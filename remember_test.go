@@ -47,7 +47,7 @@ func withGuest(t *testing.T, guest *lasting, config string, p *Policy) *site {
 	t.Helper()
 	s := newSite(t, p, `{"authenticator":"token"}`)
 	p.members = []member{{Authenticator: guest, name: "scripted", config: config, scope: newScope(config, p.CheckUser, s.app.storeKey)}}
-	s.app.metrics.prepare(p)
+	p.prepareMetrics()
 	return s
 }
 
@@ -133,6 +133,7 @@ func TestFindingsAreKeptApart(t *testing.T) {
 	other := alice()
 	e := newSite(t, new(Policy), `{"authenticator":"token"}`)
 	e.Policy.members = []member{{Authenticator: other, name: "scripted", config: "a", scope: newScope("a", "", "another store")}}
+	e.Policy.prepareMetrics()
 	e.app.cache = a.app.cache
 	assert.Equal(t, 1, e.asks(t, other, "one"), "another store may say something else")
 

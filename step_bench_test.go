@@ -51,8 +51,7 @@ func newSite(t testing.TB, p *Policy, authenticators ...string) *site {
 	}
 	app.ring.Ring = keys.NewRing(newSigner(t))
 	app.addHeaderNames(nil)
-	app.metrics, err = newMetrics(ctx)
-	require.NoError(t, err)
+	require.NoError(t, registerMetrics(ctx))
 	for _, a := range authenticators {
 		p.AuthenticatorsRaw = append(p.AuthenticatorsRaw, json.RawMessage(a))
 	}
