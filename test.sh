@@ -89,11 +89,18 @@ unit() {
 
 fuzz() {
 	step "fuzz targets, ${FUZZTIME:=10s} each"
-	local package target
+	export FUZZTIME
+	export -f fuzz_one
+	# One core a target, and as many at once as there are cores.
+	fuzz_targets | xargs -P "$(getconf _NPROCESSORS_ONLN)" -L 1 bash -c 'fuzz_one "$@"' _
+}
+
+# fuzz_targets lists packages and targets, a line each.
+fuzz_targets() {
+	local package
 	for package in $(go list ./...); do
-		for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "$package") /dev/null | sed 's/func //'); do
-			fuzz_one "$package" "$target"
-		done
+		grep -hoE '^func Fuzz[A-Za-z0-9_]+' $(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "$package") /dev/null |
+			sed "s|func |$package |" || true # there may be none
 	done
 }
 
@@ -102,7 +109,7 @@ fuzz() {
 fuzz_one() {
 	local log try
 	for try in 1 2 3 4; do
-		if log=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" "$1" 2>&1); then
+		if log=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" -parallel 1 "$1" 2>&1); then
 			echo "$2: $(tail -n 1 <<<"$log")"
 			return
 		fi

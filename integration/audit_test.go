@@ -234,8 +234,8 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 				require.Equal(t, http.StatusUnauthorized, a.status)
 			}
 		}, []string{
-			"credential_rejected|rejected||inline|token|token_not_valid", "credential_rejected|rejected||inline|jwt|token_not_valid",
-			"credential_rejected|rejected||inline|basic|authentication_failed",
+			"credential_rejected|rejected||api+|token|token_not_valid", "credential_rejected|rejected||inline|jwt|token_not_valid",
+			"credential_rejected|rejected||api+|basic|authentication_failed",
 		}},
 		{"no credential, and one that may not", func() {
 			require.Equal(t, http.StatusUnauthorized, g.get("/twice").status)
