@@ -234,7 +234,7 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 				require.Equal(t, http.StatusUnauthorized, a.status)
 			}
 		}, []string{
-			"credential_rejected|rejected||api+|token|token_not_valid", "credential_rejected|rejected||inline|jwt|token_not_valid",
+			"credential_rejected|rejected||api+|token|token_not_valid", "credential_rejected|rejected||api+|jwt|token_not_valid",
 			"credential_rejected|rejected||api+|basic|authentication_failed",
 		}},
 		{"no credential, and one that may not", func() {
