@@ -229,8 +229,9 @@ func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, 
 // is told, but keeps nothing from starting.
 func (a *App) Start() error {
 	for server := range a.servers {
-		warnOfLeaks(server, a.logger)
-		warnOfLoginLoops(server, a.logger)
+		k := walked(server)
+		k.warnOfLeaks(a.logger)
+		k.warnOfLoginLoops(a.logger)
 	}
 	if opener, ok := a.store.Handle.(interface{ Open() error }); ok {
 		// A file that can't be opened is a mistake, not an outage.

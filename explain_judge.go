@@ -80,13 +80,16 @@ func (x *explainer) takeQuery(p *Policy) {
 		return
 	}
 	ctx, rest, found := authenticators.TakeFromQuery(x.r.Context(), x.r.URL.RawQuery, p.query)
-	if found {
-		x.r = x.r.WithContext(ctx)
-		if !p.ReportOnly {
-			x.r.URL.RawQuery = rest
-		}
-		x.note("query", "", "a credential stands in the address")
+	if !found {
+		return
 	}
+	x.note("query", "", "a credential stands in the address")
+	if p.ReportOnly {
+		x.r = p.readQueryCredential(x.r, x.r.URL.RawQuery)
+		return
+	}
+	x.r = x.r.WithContext(ctx)
+	x.r.URL.RawQuery = rest
 }
 
 // refused notes a refusal, and reports whether it is one: not where the policy only

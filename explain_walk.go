@@ -170,10 +170,8 @@ func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) b
 		return x.end(outcomeAnswered, "edge_auth_health answers, whoever asks", place)
 	case *Whoami:
 		return x.end(outcomeAnswered, "edge_auth_whoami answers", place)
-	case caddyauth.Authentication:
-		return x.authentication(h, place)
 	case *caddyauth.Authentication:
-		return x.authentication(*h, place)
+		return x.authentication(h, place)
 	case *rewrite.Rewrite:
 		h.Rewrite(x.r, replacerOf(x.r))
 	case *headers.Handler:
@@ -203,18 +201,17 @@ func (x *explainer) handler(handler caddyhttp.MiddlewareHandler, place string) b
 
 // authentication is Caddy's own handler, in which a policy of ours may stand. Other
 // providers are not asked.
-func (x *explainer) authentication(h caddyauth.Authentication, place string) bool {
-	for _, provider := range h.Providers {
-		if ours, ok := provider.(*Provider); ok && len(h.Providers) == 1 {
-			ended := x.policy(ours.handler, place)
-			if x.Outcome == outcomeRefused {
-				x.Status, x.Location = http.StatusUnauthorized, "" // as that handler answers whatever it is
-			}
-			return ended
-		}
+func (x *explainer) authentication(h *caddyauth.Authentication, place string) bool {
+	ours := providerIn(h)
+	if ours == nil {
+		x.NotRun = append(x.NotRun, "authentication")
+		return false
 	}
-	x.NotRun = append(x.NotRun, "authentication")
-	return false
+	ended := x.policy(ours.handler, place)
+	if x.Outcome == outcomeRefused {
+		x.Status, x.Location = http.StatusUnauthorized, "" // as that handler answers whatever it is
+	}
+	return ended
 }
 
 func handlerName(handler caddyhttp.MiddlewareHandler) string {

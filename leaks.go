@@ -36,6 +36,13 @@ type placed struct {
 	host string
 }
 
+// walked has gone through all primary routes of a server.
+func walked(server *caddyhttp.Server) *walker {
+	k := &walker{server: server}
+	k.routes(server.Routes, strings.Join(server.Listen, ","), cover{})
+	return k
+}
+
 // cover says what requests have certainly passed at some point of the routes.
 type cover struct {
 	stripped, identity bool
@@ -67,8 +74,8 @@ func (k *walker) handlers(list []caddyhttp.MiddlewareHandler, place string, at c
 		case *ErrorHandler:
 			at.stripped = true
 		case *caddyauth.Authentication:
-			if _, ours := h.Providers["edge_auth"].(*Provider); ours && len(h.Providers) == 1 {
-				at = cover{stripped: true, identity: true}
+			if providerIn(h) != nil {
+				at.stripped, at.identity = true, true
 			}
 		case *caddyhttp.Subroute:
 			at = k.routes(h.Routes, place, at)
@@ -165,9 +172,7 @@ func unstrippedProxy(server *caddyhttp.Server) string {
 
 // warnOfLeaks tells of upstreams that get identity headers from one route and
 // could be sent forged ones by another, since no edge_auth stands before it.
-func warnOfLeaks(server *caddyhttp.Server, logger *zap.Logger) {
-	k := &walker{server: server}
-	k.routes(server.Routes, strings.Join(server.Listen, ","), cover{})
+func (k *walker) warnOfLeaks(logger *zap.Logger) {
 	for _, open := range k.found {
 		if open.stripped {
 			continue

@@ -15,8 +15,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/edgeauth/caddy-edgeauth/issuer"
 )
 
@@ -107,9 +105,7 @@ func (p *Policy) guardsLoginPage(r *http.Request, asked *url.URL) bool {
 
 // warnOfLoginLoops tells of login pages that are guarded by the very policy that sends
 // everybody there.
-func warnOfLoginLoops(server *caddyhttp.Server, logger *zap.Logger) {
-	k := &walker{server: server}
-	k.routes(server.Routes, "", cover{})
+func (k *walker) warnOfLoginLoops(logger *zap.Logger) {
 	for _, guard := range k.guards {
 		if guard.Policy == nil || guard.Policy.LoginURL == "" || guard.Policy.ReportOnly {
 			continue
@@ -122,9 +118,9 @@ func warnOfLoginLoops(server *caddyhttp.Server, logger *zap.Logger) {
 		if err != nil {
 			continue
 		}
-		x := newExplainer(server, r)
+		x := newExplainer(k.server, r)
 		x.looking = guard.Handler
-		x.routes(server.Routes, "")
+		x.routes(k.server.Routes, "")
 		if x.seen {
 			logger.Warn("the login page is guarded by the very policy that sends everybody there to log in, so nobody can: let it pass, by a matcher such as 'not path', or by a 'handle' of its own",
 				zap.String("policy", guard.Policy.name), zap.String("login_url", guard.Policy.LoginURL), zap.String("host", guard.host))

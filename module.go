@@ -130,18 +130,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !guarded {
 		return next.ServeHTTP(w, r)
 	}
-	if h.Policy.AllowPreflight && isPreflight(r) {
-		h.Policy.removeCredentials(r, state)
-		return next.ServeHTTP(w, r)
-	}
-	result, err := h.judge(r, state)
-	if err == nil {
-		err = h.forward(r, state, &result)
-	}
-	if err != nil {
+	if err := h.admit(r, state); err != nil {
 		return h.refuse(w, r, err)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// admit takes a guarded request its way, and says why it may not pass, if it may not.
+func (h *Handler) admit(r *http.Request, s *state) error {
+	if h.Policy.AllowPreflight && isPreflight(r) {
+		h.Policy.removeCredentials(r, s)
+		return nil
+	}
+	result, err := h.judge(r, s)
+	if err != nil {
+		return err
+	}
+	return h.forward(r, s, &result)
 }
 
 // judge says who is calling, and whether they may pass. A policy that only reports

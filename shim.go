@@ -67,15 +67,7 @@ var errUnavailable = errors.New("service temporarily unavailable, try again late
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	h := p.handler
 	state := h.app.begin(r, h.Policy)
-	if h.Policy.AllowPreflight && isPreflight(r) {
-		h.Policy.removeCredentials(r, state)
-		return caddyauth.User{}, true, nil
-	}
-	result, err := h.judge(r, state)
-	if err == nil {
-		err = h.forward(r, state, &result)
-	}
-	if err != nil {
+	if err := h.admit(r, state); err != nil {
 		return caddyauth.User{}, false, p.refuse(w, r, state, err)
 	}
 	return userOf(state.who), true, nil
@@ -103,6 +95,16 @@ func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, s *state, err 
 		w.Header().Add("WWW-Authenticate", challenge)
 	}
 	return nil
+}
+
+// providerIn is ours in Caddy's handler, if it stands there alone; nil: it does not.
+// Beside others nobody knows which of them is asked.
+func providerIn(h *caddyauth.Authentication) *Provider {
+	if len(h.Providers) != 1 {
+		return nil
+	}
+	ours, _ := h.Providers["edge_auth"].(*Provider)
+	return ours
 }
 
 // userOf is an identity as Caddy has it; that of nobody is empty.

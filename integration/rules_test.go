@@ -439,6 +439,15 @@ func TestReportOnlyLeavesTheAddressAsItIs(t *testing.T) {
 		}
 		report_only
 	}
+	edge_auth {
+		jwt {
+			key HS256 SECRET
+			query access_token
+			audience api
+			leeway 1s
+		}
+		report_only
+	}
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", up.addr, "SECRET", secret)
 	target := "/x?access_token=" + hs256(secret).token(t, claimsOf("alice")) + "&b=1"
@@ -446,4 +455,8 @@ func TestReportOnlyLeavesTheAddressAsItIs(t *testing.T) {
 	got := up.one(t)
 	assert.Contains(t, got, "GET "+target+" HTTP/1.1", "the application still reads it")
 	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
+	x, _ := g.explain(t, map[string]any{"url": g.url + target})
+	assert.Equal(t, "passed", x.Outcome)
+	assert.Equal(t, 2, strings.Count(x.said(), "it is alice"), x.said())
+	assert.Empty(t, g.log.lines(`"msg":"would refuse"`))
 }
