@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // config is what a gateway runs: a path for each kind of credential.
@@ -26,6 +27,13 @@ const config = `{
 		NAMED
 	}
 }
+(upstream) {
+	reverse_proxy UPSTREAM {
+		transport http {
+			keepalive 2s
+		}
+	}
+}
 http://ADDR {
 	header X-Round ROUND
 	edge_auth_issuer {
@@ -33,13 +41,13 @@ http://ADDR {
 	}
 	handle /any/* {
 		edge_auth any
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /optional/* {
 		edge_auth any {
 			optional
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /foreign/* {
 		edge_auth {
@@ -48,7 +56,7 @@ http://ADDR {
 				audience soak
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /secret/* {
 		edge_auth {
@@ -58,7 +66,7 @@ http://ADDR {
 				audience soak
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /basic/* {
 		edge_auth {
@@ -66,7 +74,7 @@ http://ADDR {
 				BASIC
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	FOREIGN
 	EXTRA
@@ -78,7 +86,7 @@ const foreign = `handle /django/* {
 		edge_auth {
 			session django
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /express/* {
 		edge_auth {
@@ -86,7 +94,7 @@ const foreign = `handle /django/* {
 				secret SECRET
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /apikey/* {
 		edge_auth {
@@ -97,7 +105,7 @@ const foreign = `handle /django/* {
 				}
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 	handle /both/* {
 		edge_auth {
@@ -112,7 +120,7 @@ const foreign = `handle /django/* {
 				id_prefix idp:
 			}
 		}
-		reverse_proxy UPSTREAM
+		import upstream
 	}
 `
 
@@ -122,13 +130,13 @@ func (g *gateway) text(round int) string {
 	store, apps := "store embedded "+g.dir+"/soak.db", ""
 	if g.way != nil {
 		// Another timeout is another store: its connections and cache begin anew.
-		store = fmt.Sprintf("store redis redis://%s/0 {\n\t\t\ttimeout %dms\n\t\t\tcache 20000 {\n\t\t\t\tmax_age 30s\n\t\t\t}\n\t\t}\n\t\tsigning_key %s", g.way.addr, 250+10*(round/3%2), g.world.signingKey)
+		store = fmt.Sprintf("store redis redis://%s/0 {\n\t\t\ttimeout %s\n\t\t\tcache 20000 {\n\t\t\t\tmax_age 30s\n\t\t\t}\n\t\t}\n\t\tsigning_key %s", g.way.addr, g.world.timeout+time.Duration(round/3%2)*time.Millisecond, g.world.signingKey)
 		apps = foreign
 	}
 	var named, extra string
 	if round%2 == 1 {
 		named = fmt.Sprintf("policy round%d {\n\t\t\tuse any\n\t\t\trequire group nobody\n\t\t}", round)
-		extra = fmt.Sprintf("handle /round/* {\n\t\tedge_auth round%d\n\t\treverse_proxy UPSTREAM\n\t}", round)
+		extra = fmt.Sprintf("handle /round/* {\n\t\tedge_auth round%d\n\t\timport upstream\n\t}", round)
 	}
 	return strings.NewReplacer("ADMIN", g.admin, "ADDR", g.addr, "ROUND", fmt.Sprint("r", round), "STORE", store,
 		"NAMED", named, "SECRET", g.world.idp.secret, "BASIC", g.world.basic, "IDPISSUER", idpIssuer,

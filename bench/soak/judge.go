@@ -52,7 +52,7 @@ func judge(q asked, a answer) (outcome, string) {
 	case a.status >= 200 && a.status < 300 || a.status == 101:
 		return judgeThrough(q, a)
 	case a.status == 401:
-		return judgeRefused(q)
+		return judgeRefused(q, a)
 	case a.status == 503 && q.faulty:
 		return unavailable, ""
 	case a.status == 503:
@@ -80,7 +80,7 @@ func judgeThrough(q asked, a answer) (outcome, string) {
 	return through, ""
 }
 
-func judgeRefused(q asked) (outcome, string) {
+func judgeRefused(q asked, a answer) (outcome, string) {
 	switch {
 	case !q.good:
 		return refused, ""
@@ -89,8 +89,8 @@ func judgeRefused(q asked) (outcome, string) {
 	case !q.expires.IsZero() && !q.got.Before(q.expires):
 		return refused, ""
 	case q.faulty:
-		return wrong, "I3: a fault has turned a good credential into 401"
+		return wrong, "I3: a fault has turned a good credential into 401: " + a.body
 	default:
-		return wrong, "I7: a good credential is refused"
+		return wrong, "I7: a good credential is refused: " + a.body
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -283,10 +284,10 @@ func (s *side) browse(ctx context.Context) {
 	s.world.tally.fail("login by page", "no session came of it")
 }
 
-// guess tries a wrong password, as a user who is not there: those here must not be
-// locked out.
+// guess tries a wrong password, from an address that nobody else has: those who share
+// one are kept waiting together.
 func (w *world) guess(ctx context.Context, s *side) {
-	err := s.any().post(ctx, "/api/token/", map[string]string{"username": "nobody-" + rand.Text()[:6], "password": "wrong guess"}, nil)
+	err := s.any().from(elsewhere()).post(ctx, "/api/token/", map[string]string{"username": "nobody-" + rand.Text()[:6], "password": "wrong guess"}, nil)
 	var status *statusError
 	switch {
 	case err == nil:
@@ -298,4 +299,17 @@ func (w *world) guess(ctx context.Context, s *side) {
 	case errors.As(err, &status):
 		w.tally.fail("wrong password", "%v", err)
 	}
+}
+
+// elsewhere is another address of this machine.
+func elsewhere() net.IP {
+	return net.IPv4(127, byte(1+mathrand.IntN(200)), byte(mathrand.IntN(250)), byte(2+mathrand.IntN(250)))
+}
+
+// from is the gateway as a client at another address asks it.
+func (g *gateway) from(ip net.IP) *gateway {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	there := *g
+	there.client = &http.Client{Timeout: g.client.Timeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
+	return &there
 }

@@ -26,10 +26,11 @@ func main() {
 	every := flag.Duration("sample", 10*time.Second, "how often memory and the like are sampled")
 	caddy := flag.String("caddy", os.Getenv("EDGE_AUTH_CADDY"), "the Caddy to load")
 	out := flag.String("json", "", "a file for the samples")
+	timeout := flag.Duration("timeout", time.Second, "of calls of Redis; by default a gateway has 250ms, but a busy machine is no fault of its own")
 	keep := flag.String("dir", "", "a folder for logs and stores, which is kept; default: none is")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *length, *rate, *every, *caddy, *out, *keep)
+	err := run(ctx, options{*length, *every, *timeout, *rate, *caddy, *out, *keep})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
@@ -41,7 +42,8 @@ func main() {
 type world struct {
 	dir, caddy string
 	signingKey string
-	basic      string // lines of a config
+	timeout    time.Duration // of calls of Redis
+	basic      string        // lines of a config
 	basicUsers []basicUser
 	redis      *redisServer
 	idp        *idp
@@ -74,24 +76,32 @@ func (w *world) wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func run(ctx context.Context, length time.Duration, rate int, every time.Duration, caddy, out, dir string) (err error) {
+// options are those of the command line.
+type options struct {
+	length, every, timeout time.Duration
+	rate                   int
+	caddy, out, dir        string
+}
+
+func run(ctx context.Context, o options) (err error) {
+	dir := o.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "edge-auth-soak"); err != nil {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
-	w := &world{dir: dir, caddy: caddy, tally: newTally()}
+	w := &world{dir: dir, caddy: o.caddy, timeout: o.timeout, tally: newTally()}
 	defer w.stop()
 	if err := w.start(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
-	fmt.Printf("%s: the load begins, for %s\n", began.Format(time.TimeOnly), length)
-	samples := w.soak(ctx, length, rate, every)
+	fmt.Printf("%s: the load begins, for %s\n", began.Format(time.TimeOnly), o.length)
+	samples := w.soak(ctx, o.length, o.rate, o.every)
 	ended := time.Since(began)
 	w.checkShutdown()
-	return w.report(samples, ended, out)
+	return w.report(samples, ended, o.out)
 }
 
 // start runs all servers, and makes users and credentials.
@@ -217,6 +227,9 @@ func (w *world) inQuiet(ctx context.Context, pause time.Duration, do func()) {
 	w.quiet.Store(true)
 	defer w.quiet.Store(false)
 	for w.working.Load() > 0 && w.wait(ctx, 10*time.Millisecond) {
+	}
+	for _, g := range w.gateways {
+		g.client.CloseIdleConnections()
 	}
 	if w.wait(ctx, pause) {
 		do()

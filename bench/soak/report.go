@@ -58,7 +58,7 @@ func (w *world) report(samples []sample, took time.Duration, out string) error {
 	times(t, "reload", &w.reloadTimes)
 	times(t, "end at SIGTERM, 200 requests of 2 s under way", &w.stopTimes)
 	w.recoveries(t)
-	fmt.Fprintf(t, "\nreads for %d requests of one session at once, at most\t%d\n", rushed, w.mostReads.Load())
+	fmt.Fprintf(t, "\ncommands to Redis for %d requests of one new session at once, at most\t%d\n", rushed, w.mostReads.Load())
 	w.growth(t, samples)
 	if err := t.Flush(); err != nil {
 		return err

@@ -32,14 +32,13 @@ func (w *world) checkShutdown() {
 func (w *world) checkShutdownOf(ctx context.Context, s *side, g *gateway) {
 	var all sync.WaitGroup
 	var failed atomic.Int64
-	// Each has a warm connection: a listener that closes resets those it has not taken.
+	c, err := s.ownToken(ctx, s.users[0])
+	if err != nil {
+		w.tally.fail("SIGTERM", "no token to be had: %v", err)
+		return
+	}
 	for range inFlight {
 		all.Go(func() {
-			c, err := s.ownToken(ctx, s.users[0])
-			if err != nil {
-				failed.Add(1)
-				return
-			}
 			q := c.request()
 			q.kind, q.path = "under way at SIGTERM", usersOwn+"?pause=2s"
 			if g.send(ctx, q) != through {

@@ -67,18 +67,18 @@ var faults = []fault{
 		end()
 	}},
 	// Below the timeout: 503 is not excused.
-	{"slow by 2 x 25 ms", func(ctx context.Context, w *world) {
+	{"slow", func(ctx context.Context, w *world) {
 		w.unsettle()
 		g := w.sides[0].any()
-		g.way.delay.Store(int64(25 * time.Millisecond))
+		g.way.delay.Store(int64(w.timeout / 10))
 		w.wait(ctx, between(time.Second, 8*time.Second))
 		g.way.delay.Store(0)
 		w.unsettle()
 	}},
-	{"slow by 2 x 300 ms", func(ctx context.Context, w *world) {
+	{"slower than the timeout", func(ctx context.Context, w *world) {
 		g := w.sides[0].any()
-		end := w.outages.begin("slow by 2 x 300 ms", stores(g)...)
-		g.way.delay.Store(int64(300 * time.Millisecond))
+		end := w.outages.begin("slower than the timeout", stores(g)...)
+		g.way.delay.Store(int64(w.timeout * 6 / 10))
 		w.wait(ctx, between(time.Second, 6*time.Second))
 		g.way.delay.Store(0)
 		end()
