@@ -16,6 +16,9 @@ type forged struct {
 	headers [][2]string
 }
 
+// unknownKid is the kind of tokens that make a gateway ask for keys anew.
+const unknownKid = "unknown kid"
+
 // forge makes a bad request of a kind taken at random, from what is good at a side.
 func (s *side) forge() forged {
 	bad := func(kind, path string, headers ...[2]string) forged { return forged{kind, path, headers} }
@@ -31,7 +34,7 @@ func (s *side) forge() forged {
 	case 2:
 		return bad("made-up session id", usersOwn, [2]string{"Cookie", "__Host-edge_auth=" + base64.RawURLEncoding.EncodeToString([]byte(random)[:32])})
 	case 3:
-		return bad("unknown kid", "/foreign/", bearer(known.token("EdDSA", random[:8], right)))
+		return bad(unknownKid, "/foreign/", bearer(known.token("EdDSA", random[:8], right)))
 	case 4:
 		return bad("alg none", "/foreign/", bearer(strings.TrimSuffix(known.token("none", "ed", right), ".")+"."))
 	case 5:

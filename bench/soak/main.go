@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"flag"
 	"fmt"
+	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -40,6 +41,7 @@ func main() {
 
 // world is all that takes part.
 type world struct {
+	events     *log.Logger // what was done when, to read beside the logs of the gateways
 	dir, caddy string
 	signingKey string
 	timeout    time.Duration // of calls of Redis
@@ -66,6 +68,8 @@ type world struct {
 
 type basicUser struct{ name, header string }
 
+func (w *world) event(format string, args ...any) { w.events.Printf(format, args...) }
+
 // wait pauses, and returns false if the soak has ended.
 func (w *world) wait(ctx context.Context, d time.Duration) bool {
 	select {
@@ -91,7 +95,12 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
-	w := &world{dir: dir, caddy: o.caddy, timeout: o.timeout, tally: newTally()}
+	events, err := os.Create(filepath.Join(dir, "events"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = events.Close() }()
+	w := &world{events: log.New(events, "", log.Ltime|log.Lmicroseconds), dir: dir, caddy: o.caddy, timeout: o.timeout, tally: newTally()}
 	defer w.stop()
 	if err := w.start(ctx); err != nil {
 		return err

@@ -102,9 +102,15 @@ var faults = []fault{
 	}},
 	// Tokens of known keys go on: 503 is not excused.
 	{"issuer's keys not to be had", func(ctx context.Context, w *world) {
+		var all []string
+		for _, g := range w.gateways {
+			all = append(all, dependency(g.name, keysDep))
+		}
+		end := w.outages.begin("issuer's keys not to be had", all...)
 		w.idp.down.Store(1 + mathrand.Int32N(3))
 		w.wait(ctx, between(5*time.Second, 40*time.Second))
 		w.idp.down.Store(0)
+		end()
 	}},
 }
 
@@ -123,7 +129,9 @@ func (w *world) trouble(ctx context.Context) {
 				return
 			}
 			w.acting.RLock()
+			w.event("%s: begins", faults[i].name)
 			faults[i].do(ctx, w)
+			w.event("%s: ends", faults[i].name)
 			w.tally.done("fault: " + faults[i].name)
 			w.acting.RUnlock()
 		}
@@ -165,7 +173,9 @@ func (w *world) reloadOne(ctx context.Context, g *gateway) {
 	}
 	w.unsettle()
 	began := time.Now()
+	w.event("%s: reload", g.name)
 	err := g.reload(ctx)
+	w.event("%s: reloaded", g.name)
 	w.unsettle()
 	switch {
 	case ctx.Err() != nil:
