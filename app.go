@@ -286,6 +286,7 @@ func (a *App) Cleanup() error {
 	if a.stop != nil {
 		a.stop()
 	}
+	a.audit.Close()
 	var errs []error
 	for _, release := range slices.Backward(a.releases) {
 		errs = append(errs, release())
