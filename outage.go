@@ -19,10 +19,10 @@ type outage struct {
 }
 
 // note takes the outcome of a call. What says that there is no such record is
-// an answer; a caller that went away says nothing.
+// an answer; a caller that went away says nothing, nor does one who was one too many.
 func (o *outage) note(err error) error {
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrBusy):
 	case isAnswer(err):
 		if o.down.Load() && o.down.Swap(false) {
 			o.logger.Info(o.what + " answers again")

@@ -22,6 +22,8 @@ func guarded(t *testing.T) (i *testIssuer, pass func(time.Duration)) {
 	i = newTestIssuer(t, &Issuer{JWT: new(JWT)}, djangoKey)
 	now := time.Now()
 	i.host.Records.Now = func() time.Time { return now }
+	start := now
+	i.guard.over.now = func() time.Duration { return now.Sub(start) }
 	return i, func(d time.Duration) { now = now.Add(d) }
 }
 

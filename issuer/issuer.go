@@ -197,7 +197,7 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 	i.store, i.ring = host.Store(), host.SigningKeys()
 	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
 	i.passwords = passwords.Shared()
-	i.guard = guard{store: i.store, rate: *i.LoginRate}
+	i.guard = guard{store: i.store, rate: *i.LoginRate, over: over{now: store.Now}}
 	for _, provision := range []func() error{i.provisionUsers, i.provisionSession} {
 		if err := provision(); err != nil {
 			return err

@@ -75,7 +75,7 @@ var layers = [][]string{
 	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
 	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
-	{"store", "internal/words", "internal/freeport", "internal/layout", "internal/curl"},
+	{"store", "internal/queue", "internal/words", "internal/freeport", "internal/layout", "internal/curl", "internal/flood"},
 }
 
 // layerOf returns the layer of a package, by its longest listed prefix.
@@ -133,7 +133,7 @@ func TestLibrariesAreKnownInOnePlace(t *testing.T) {
 }
 
 // testHelpers serve tests: none of them ends up in anybody's Caddy.
-var testHelpers = []string{"integration/harness", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
+var testHelpers = []string{"integration/harness", "internal/flood", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
 
 func TestHelpersOfTestsStayInTests(t *testing.T) {
 	t.Parallel()
