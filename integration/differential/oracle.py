@@ -7,6 +7,7 @@
 import io
 import json
 import pickle
+import pickletools
 import sys
 import warnings
 
@@ -91,9 +92,12 @@ def flask_kind():
     return answer
 
 
-class DataOnly(pickle.Unpickler):
-    def find_class(self, module, name):
-        raise pickle.UnpicklingError(f"{module}.{name}")
+def unpickle(record):
+    """What pickle.loads makes of a record that calls nothing."""
+    for opcode, _, _ in pickletools.genops(record):
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
+            raise pickle.UnpicklingError(opcode.name)
+    return pickle.loads(record)
 
 
 def records_kind():
@@ -108,7 +112,7 @@ def records_kind():
         elif question["form"] == "json":
             session = json.loads(record)
         else:
-            session = DataOnly(io.BytesIO(record)).load()
+            session = unpickle(record)
         # What django.contrib.auth.get_user needs to find somebody.
         user, backend, hash = (session[name] for name in ("_auth_user_id", "_auth_user_backend", "_auth_user_hash"))
         return str(user)
