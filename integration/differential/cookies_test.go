@@ -79,7 +79,7 @@ func TestC30TheSessionIsTheOneThatTheFrameworkPicks(t *testing.T) {
 			require.NoError(t, guesttest.Load(t, host, a, f.config))
 			trial[cookieCase]{
 				name:   "cookies and " + f.name,
-				cases:  setting(t, "DIFFERENTIAL_CASES", 100_000) / 5,
+				cases:  share(t, 10),
 				make:   f.make,
 				theirs: f.oracle(t),
 				ask:    func(c cookieCase) any { return map[string]any{"header": latin1(c.header)} },

@@ -3,8 +3,8 @@
 // it must let in as the same user. Where we refuse what it takes, a table names the
 // reason, which is recognised without our own code; anything else fails.
 //
-// DIFFERENTIAL_CASES is how many JWTs there are (100000; of each other kind a
-// fifth), DIFFERENTIAL_SEED what they are made from (1).
+// DIFFERENTIAL_CASES is how many there are (100000; half of them JWTs),
+// DIFFERENTIAL_SEED what they are made from (1; all but the RSA keys and the time).
 package differential
 
 import (
@@ -35,6 +35,12 @@ func setting(t *testing.T, name string, usual uint64) uint64 {
 	number, err := strconv.ParseUint(text, 10, 64)
 	require.NoError(t, err, name)
 	return number
+}
+
+// share is one part in so many of all cases.
+func share(t *testing.T, parts uint64) uint64 {
+	t.Helper()
+	return setting(t, "DIFFERENTIAL_CASES", 100_000) / parts
 }
 
 // answer is what an implementation says: who it is, nil for nobody.

@@ -42,7 +42,7 @@ func TestWhatRESTFrameworkTakesOutOfAuthorizationIsTakenOut(t *testing.T) {
 	require.NoError(t, guesttest.Load(t, host, pairs, "basic"))
 	trial[headerCase]{
 		name:   "Authorization and REST framework",
-		cases:  setting(t, "DIFFERENTIAL_CASES", 100_000) / 5,
+		cases:  share(t, 10),
 		make:   makeHeader,
 		theirs: startPython(t, "drf", map[string]any{"tokens": headerTokens}),
 		ask: func(c headerCase) any {

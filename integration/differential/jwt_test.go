@@ -89,7 +89,7 @@ func TestJ75WhatPyJWTRefusesIsRefused(t *testing.T) {
 	forge := newForge(keys)
 	trial[jwtCase]{
 		name:   "JWTs and PyJWT",
-		cases:  setting(t, "DIFFERENTIAL_CASES", 100_000),
+		cases:  share(t, 2),
 		make:   forge.make,
 		theirs: startPython(t, "jwt", map[string]any{"secret": secret, "jwks": keys.set()}),
 		ask: func(c jwtCase) any {

@@ -41,7 +41,7 @@ func TestTheUserOfASessionIsTheOneThatDjangoReads(t *testing.T) {
 	id := strings.Repeat("a", 32)
 	trial[recordCase]{
 		name:   "sessions and Django",
-		cases:  setting(t, "DIFFERENTIAL_CASES", 100_000) / 5,
+		cases:  share(t, 10),
 		make:   makeRecord,
 		theirs: startPython(t, "records", map[string]any{"secret": secret}),
 		ask: func(c recordCase) any {
