@@ -262,7 +262,7 @@ func hostile() map[string][]byte {
 // (Not parallel: it measures what is allocated.)
 func TestHostilePickleCostsLittle(t *testing.T) { //nolint:paralleltest // see above
 	for name, pickle := range hostile() {
-		t.Run(name, func(t *testing.T) {
+		t.Run("S40 "+name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := unpickle(pickle)
