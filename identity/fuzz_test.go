@@ -19,8 +19,15 @@ import (
 // can be taken apart again.
 func FuzzForward(f *testing.F) {
 	for _, seed := range [][3]string{
-		{"alice", "Alice L.", "a,b"}, {"Zoë", "\u202eRTL \u2028", "a%2Cb"}, {"a\nb", "x\r\nRemote-User: admin", "a\x00"}, {"\xff", "\xff\xfe", "\xff,"}, {" a", " a ", " "}, {"a\u0085", "\u0085", "\u0085"},
-		{"{env.HOME}", "{http.request.header.Authorization}", "%"}, {strings.Repeat("a", 256), strings.Repeat("é", 300), "|"}, {"a\x7f", "\x1b[31m", `"[`},
+		{"alice", "Alice L.", "a,b"},
+		{"Zoë", "\u202eRTL \u2028", "a%2Cb"},
+		{"a\nb", "x\r\nRemote-User: admin", "a\x00"},
+		{"\xff", "\xff\xfe", "\xff,"},
+		{" a", " a ", " "},
+		{"a\u0085", "\u0085", "\u0085"},
+		{"{env.HOME}", "{http.request.header.Authorization}", "%"},
+		{strings.Repeat("a", 256), strings.Repeat("é", 300), "|"},
+		{"a\x7f", "\x1b[31m", `"[`},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}
