@@ -262,7 +262,7 @@ func hostile() map[string][]byte {
 // (Not parallel: it measures what is allocated.)
 func TestHostilePickleCostsLittle(t *testing.T) { //nolint:paralleltest // see above
 	for name, pickle := range hostile() {
-		t.Run(name, func(t *testing.T) {
+		t.Run("S40 "+name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := unpickle(pickle)
@@ -290,4 +290,24 @@ func TestPickleLargerThanAnySessionIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = unpickle(append([]byte("N0"), fits...))
 	assert.Error(t, err)
+}
+
+func TestWhatPythonCannotReadIsNoPickle(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pickle string
+		good   bool
+	}{
+		"a frame":                     {"\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", true},
+		"a frame beyond the end":      {"\x95\x03\x00\x00\x00\x00\x00\x00\x00}.", false},
+		"text":                        {"}\x8c\x02\xc3\xabNs.", true},
+		"text that is not UTF-8":      {"}\x8c\x01\xffNs.", false},
+		"text that is cut":            {"}\x8c\x01\xc3Ns.", false},
+		"half a surrogate pair":       {"}\x8c\x03\xed\xa0\x80Ns.", true},
+		"half a surrogate pair, cut":  {"}\x8c\x02\xed\xa0Ns.", false},
+		"the beginning of one, alone": {"}\x8c\x03\xed\xc3\xabNs.", false},
+	} {
+		_, err := Pickle([]byte(c.pickle))
+		assert.Equal(t, c.good, err == nil, "%s: %v", name, err)
+	}
 }
