@@ -119,6 +119,7 @@ const foreign = `handle /django/* {
 				audience soak
 				id_prefix idp:
 			}
+			check_user
 		}
 		import upstream
 	}

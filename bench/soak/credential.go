@@ -24,10 +24,9 @@ type side struct {
 	redis    *redisServer // nil: the store is embedded
 	users    []string     // who may log in
 
-	mu      sync.Mutex // guards what follows
-	live    []*credential
-	ended   []*credential // the youngest last
-	endedAt map[string]bool
+	mu    sync.Mutex // guards what follows
+	live  []*credential
+	ended []*credential // the youngest last
 }
 
 func (s *side) any() *gateway { return s.gateways[mathrand.IntN(len(s.gateways))] }

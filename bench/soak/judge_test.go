@@ -10,7 +10,7 @@ import (
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	alice, bob := identity{"remote-user": "alice"}, identity{"remote-user": "bob"}
 	good := asked{sent: now, got: at(time.Millisecond), nonce: "n", good: true, caller: alice, bound: 3 * time.Second}
 	with := func(change func(*asked)) asked {
