@@ -31,6 +31,7 @@ const config = `{
 	reverse_proxy UPSTREAM {
 		transport http {
 			keepalive 2s
+			dial_timeout 15s
 		}
 	}
 }

@@ -260,7 +260,7 @@ func (s *side) foreignJWT(alg, kid, user string) (*credential, error) {
 	case alg == "HS256":
 		c.paths = []string{"/secret/"}
 	case s.redis != nil && mathrand.IntN(3) == 0:
-		c.paths, c.caller = []string{"/both/"}, maps.Clone(c.caller)
+		c.paths, c.needs, c.caller = []string{"/both/"}, []string{storeDep}, maps.Clone(c.caller)
 		c.caller["remote-user"] = "idp:" + user
 	}
 	return c, nil

@@ -44,7 +44,7 @@ func (g *gateway) send(ctx context.Context, q request) outcome {
 		a, err = g.once(ctx, q, nonce)
 	}
 	if ctx.Err() != nil {
-		return through // the soak ends
+		return refused // the soak ends: nobody counts this
 	}
 	known := asked{sent: sent, got: time.Now(), nonce: nonce, good: q.good, caller: q.caller}
 	if q.of != nil {

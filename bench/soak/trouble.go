@@ -106,7 +106,7 @@ var faults = []fault{
 		for i, g := range w.gateways {
 			all[i] = dependency(g.name, keysDep)
 		}
-		end := w.outages.begin("issuer's keys not to be had", all...)
+		end := w.outages.beginFor(keysRecovery, "issuer's keys not to be had", all...)
 		w.idp.down.Store(1 + mathrand.Int32N(3))
 		w.wait(ctx, between(5*time.Second, 40*time.Second))
 		w.idp.down.Store(0)
