@@ -177,21 +177,22 @@ func TestEndOfALoginEndsAllItsAccessTokens(t *testing.T) {
 			i, pass := rotating(t)
 			i.JWT.KeepRefresh = c.keep
 			first, other := obtained(t, i), obtained(t, i)
-			pairs, refresh := []map[string]string{first}, first["refresh"]
-			for range 3 {
+			refresh := first["refresh"]
+			var pairs [3]map[string]string
+			for n := range pairs {
 				pass(90 * time.Second) // the first access token ends, those after it don't
-				next := use(t, i, refresh)
-				pairs, refresh = append(pairs, next), cmp.Or(next["refresh"], refresh)
+				pairs[n] = use(t, i, refresh)
+				refresh = cmp.Or(pairs[n]["refresh"], refresh)
 			}
 			pass(59 * time.Second)
 			live := func(access string) int {
 				return i.post("/api/token/verify/", `{"token":"`+access+`"}`).Code
 			}
-			for n, p := range pairs[1:] {
+			for n, p := range pairs {
 				require.Equal(t, http.StatusOK, live(p["access"]), n)
 			}
 			c.end(t, i, first["refresh"], refresh)
-			for n, p := range pairs[1:] {
+			for n, p := range pairs {
 				assert.Equal(t, http.StatusBadRequest, live(p["access"]), n)
 			}
 			assert.Equal(t, http.StatusOK, live(use(t, i, other["refresh"])["access"]), "another login lives on")

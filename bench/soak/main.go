@@ -197,6 +197,7 @@ func (w *world) soak(ctx context.Context, length time.Duration, rate int, every 
 	}
 	all.Go(func() { w.rush(loadCtx, w.sides[0]) })
 	all.Go(func() { w.trouble(loadCtx) })
+	all.Go(func() { w.watchMachine(loadCtx) })
 	all.Go(func() { w.reloads(loadCtx) })
 	w.sockets(loadCtx)
 
