@@ -94,6 +94,8 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
+	} else if err = os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	events, err := os.Create(filepath.Join(dir, "events"))
 	if err != nil {
