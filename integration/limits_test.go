@@ -24,9 +24,12 @@ import (
 
 // floodConnections and floodRequests are of a flood in CI. EDGE_AUTH_LONG makes it one
 // of the size that is promised; bench/flood.sh goes further.
+//
+// In CI the flood comes at a rate that two cores, which do all else too, can answer.
 const (
 	floodConnections = 2000
-	floodRequests    = 12_000 // of each kind
+	floodRequests    = 10_000 // of each kind
+	floodPause       = time.Second
 )
 
 // underFlood is a gateway with every kind of credential, and those who have good ones.
@@ -125,27 +128,36 @@ func (u *underFlood) goodClients() (end func() *flood.Result) {
 	}
 }
 
-func (u *underFlood) resident() float64   { return u.metric("process_resident_memory_bytes") / (1 << 20) }
+func (u *underFlood) resident() float64 { return u.metric("process_resident_memory_bytes") / (1 << 20) }
+
+// kept is what is in use after a collection, in MiB.
+func (u *underFlood) kept() float64 {
+	resp, err := client.Get("http://" + u.admin + "/debug/pprof/heap?gc=1")
+	require.NoError(u.t, err)
+	resp.Body.Close()
+	return u.metric("go_memstats_heap_alloc_bytes") / (1 << 20)
+}
+
 func (u *underFlood) goroutines() float64 { return u.metric("go_goroutines") }
 
 // D36, D38, X08, G10: connections and wrong credentials without number.
 func TestD38FloodOfWrongCredentialsLeavesMemoryBoundedAndGoodClientsServed(t *testing.T) {
 	u := startUnderFlood(t, redistest.Start(t))
-	connections, requests := floodConnections, floodRequests
+	connections, requests, pause := floodConnections, floodRequests, floodPause
 	if os.Getenv("EDGE_AUTH_LONG") != "" {
-		connections, requests = 10_000, 1_000_000
+		connections, requests, pause = 10_000, 1_000_000, 0
 	}
 	idle := u.goroutines()
 	send := func(requests int, of func(int) string, from int) *flood.Result {
-		f := flood.Flood{Address: u.address, Connections: connections, Requests: requests, Request: func(n int) string { return of(from + n) }}
+		f := flood.Flood{Address: u.address, Connections: connections, Requests: requests, Pause: pause, Request: func(n int) string { return of(from + n) }}
 		return f.Run(t.Context(), "")
 	}
 	kinds := wrongOnes()
 	// What so many connections take, and the process with all its parts in use.
 	for _, of := range kinds {
-		send(2*connections, of, 0)
+		send(connections, of, 0)
 	}
-	before := u.resident()
+	kept, before := u.kept(), u.resident()
 	most, stop := 0.0, make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -176,10 +188,12 @@ func TestD38FloodOfWrongCredentialsLeavesMemoryBoundedAndGoodClientsServed(t *te
 	}
 	close(stop)
 	watching.Wait()
-	assert.Less(t, u.resident()-before, 64.0, "MiB more")
+	// Hashing takes 19 MiB for each core, and as much again that is not collected yet.
+	assert.Less(t, u.resident()-before, float64(64+2*19*runtime.NumCPU()), "MiB more")
 	assert.Less(t, most, 4*float64(connections)+idle)
 	eventually(t, 20*time.Second, func() bool { return u.goroutines() < idle+100 }, "goroutines stay")
-	assert.LessOrEqual(t, len(u.log.lines("does not answer")), 0, "a flood is no outage")
+	assert.Less(t, u.kept()-kept, 16.0, "MiB that are kept")
+	assert.Empty(t, u.log.lines("does not answer"), "a flood is no outage")
 }
 
 // C56, D39, L15, L20: more passwords than can be hashed, by requests and at the login,
@@ -203,7 +217,7 @@ func TestD39FloodOfPasswordsTakesBoundedMemoryAndStopsNobodyElse(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan *flood.Result, 1)
 		go func() {
-			f := flood.Flood{Address: u.address, Connections: 400, Request: of}
+			f := flood.Flood{Address: u.address, Connections: 400, Pause: 200 * time.Millisecond, Request: of}
 			ended <- f.Run(ctx, "")
 		}()
 		end := u.goodClients()
@@ -279,7 +293,10 @@ func TestD19ExhaustedConnectionsAreAnsweredAndPass(t *testing.T) {
 		used, _, _ := strings.Cut(strings.TrimPrefix(lineWith(redis.Do(t, "INFO", "clients"), "connected_clients:"), "connected_clients:"), "\r")
 		clients, err := strconv.Atoi(used)
 		require.NoError(t, err)
-		redis.Do(t, "CONFIG", "SET", "maxclients", strconv.Itoa(max(clients, 3)))
+		admin, err := net.Dial("tcp", redis.Addr) // before the last is taken
+		require.NoError(t, err)
+		defer admin.Close()
+		redis.Do(t, "CONFIG", "SET", "maxclients", strconv.Itoa(clients+1))
 		end := u.goodClients()
 		f := flood.Flood{Address: u.address, Connections: 200, Requests: 4000, Request: wrongOnes()["tokens"]}
 		r := f.Run(t.Context(), "")
@@ -287,7 +304,8 @@ func TestD19ExhaustedConnectionsAreAnsweredAndPass(t *testing.T) {
 		t.Log(r, good)
 		assert.Zero(t, r.Statuses[http.StatusOK])
 		assert.Zero(t, good.Statuses[http.StatusUnauthorized])
-		redis.Do(t, "CONFIG", "SET", "maxclients", "10000")
+		_, err = admin.Write([]byte("CONFIG SET maxclients 10000\r\n"))
+		require.NoError(t, err)
 		eventually(t, 20*time.Second, func() bool {
 			return u.get("/", "Authorization: Token "+strings.Repeat("b", 40)).status == http.StatusUnauthorized
 		}, "it does not recover")
