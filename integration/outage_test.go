@@ -59,7 +59,9 @@ func TestHungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
 
 	redis.Continue()
 	eventually(t, 2*time.Second, func() bool { return g.get("/", token).status == http.StatusOK }, "does not recover")
-	eventually(t, 5*time.Second, func() bool { return g.get("/", token).status == http.StatusOK && len(g.log.lines("store answers again")) == 1 }, "its end is not told")
+	eventually(t, 5*time.Second, func() bool {
+		return g.get("/", token).status == http.StatusOK && len(g.log.lines("store answers again")) == 1
+	}, "its end is not told")
 }
 
 // slowestOf sends requests at once, each on a warm connection of its own, and
