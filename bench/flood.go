@@ -183,9 +183,14 @@ func (m *machine) startTarget(ctx context.Context) (*target, error) {
 		}
 		return strings.TrimSpace(string(out)), nil
 	}
-	wait(ctx, time.Second) // it listens a moment before its admin API answers
-	if _, err := edgeAuth("correct horse battery\n", "user", "add", "alice"); err != nil {
-		return nil, err
+	for try := 0; ; try++ { // it listens a moment before its admin API answers
+		_, err := edgeAuth("correct horse battery\n", "user", "add", "alice")
+		if err == nil {
+			break
+		}
+		if try == 20 || !wait(ctx, time.Second) {
+			return nil, err
+		}
 	}
 	for kind, header := range map[string]string{"token": "Authorization: Token ", "jwt": "Authorization: Bearer ", "session": "Cookie: __Host-edge_auth="} {
 		credential, err := edgeAuth("", kind, "create", "alice")
