@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -11,12 +12,17 @@ import (
 )
 
 // outage tells the log when something ceases to answer, and when it is back:
-// one line each, however many requests notice.
+// one line each, however many requests notice. It is back when it has answered for a
+// while and failed nobody: what answers one call and not the next is not.
 type outage struct {
 	what   string
 	logger *zap.Logger
 	down   atomic.Bool
+	failed atomic.Int64 // when it last failed, by store.Now
 }
+
+// backAfter is how long it has to answer.
+const backAfter = time.Second
 
 // note takes the outcome of a call. What says that there is no such record is
 // an answer; a caller that went away says nothing, nor does one who was one too many.
@@ -24,10 +30,11 @@ func (o *outage) note(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrBusy):
 	case isAnswer(err):
-		if o.down.Load() && o.down.Swap(false) {
+		if o.down.Load() && store.Now()-time.Duration(o.failed.Load()) >= backAfter && o.down.Swap(false) {
 			o.logger.Info(o.what + " answers again")
 		}
 	default:
+		o.failed.Store(int64(store.Now()))
 		if !o.down.Swap(true) {
 			o.logger.Error(o.what+" does not answer: what needs it gets 503 until it does", zap.Error(err))
 		}

@@ -133,7 +133,7 @@ func TestLibrariesAreKnownInOnePlace(t *testing.T) {
 }
 
 // testHelpers serve tests: none of them ends up in anybody's Caddy.
-var testHelpers = []string{"integration/harness", "internal/flood", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
+var testHelpers = []string{"integration/harness", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
 
 func TestHelpersOfTestsStayInTests(t *testing.T) {
 	t.Parallel()
