@@ -47,7 +47,7 @@ var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 func TestBrowsersLeaveForWhereTheURLStandardSays(t *testing.T) {
 	t.Parallel()
 	for location, want := range map[string]string{
-		"/a": "https://edge.example", "//evil": "https://evil", `/\evil`: "https://evil", `\\evil/x`: "https://evil", "/\t/evil": "https://evil", " //evil": "https://evil",
+		"/a": "https://edge.example", "//evil": "https://evil", `/\evil`: "https://evil", `\\evil/x`: "https://evil", "/\t/evil": "https://evil", "\x1f//evil": "https://evil",
 		"https:a": "https://edge.example", "https:/a": "https://edge.example", "https://a@evil:443/x": "https://evil", "http:evil": "http://evil", "http:////evil": "http://evil",
 		"javascript:alert(1)": "another: javascript", "a:b": "another: a", "?x": "https://edge.example", "/..//evil": "https://edge.example", "///evil": "https://evil",
 	} {

@@ -80,7 +80,7 @@ func TestWhatRESTFrameworkTakesOutOfAuthorizationIsTakenOut(t *testing.T) {
 }
 
 func pairOf(c headerCase) []byte {
-	words := strings.FieldsFunc(c.header, func(r rune) bool { return unicode.IsSpace(r) })
+	words := strings.FieldsFunc(c.header, unicode.IsSpace)
 	data, _ := base64.StdEncoding.DecodeString(words[len(words)-1])
 	return data
 }
