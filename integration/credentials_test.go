@@ -121,7 +121,7 @@ func TestCommandsRefuseMistakes(t *testing.T) {
 	}
 }
 
-func TestPasswordIsNoArgument(t *testing.T) {
+func TestE35PasswordIsNoArgument(t *testing.T) {
 	t.Parallel()
 	out, err := newGateway(t).command("", "edge-auth", "user", "add", "--help")
 	require.NoError(t, err)

@@ -75,7 +75,7 @@ var layers = [][]string{
 	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
 	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
-	{"store", "internal/words", "internal/freeport", "internal/layout", "internal/curl"},
+	{"store", "internal/words", "internal/freeport", "internal/layout", "internal/curl", "internal/panics"},
 }
 
 // layerOf returns the layer of a package, by its longest listed prefix.
