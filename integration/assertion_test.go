@@ -11,20 +11,22 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // assertionIn returns the claims of the assertion in a recorded request, after
 // its signature was checked with the one key that the gateway publishes.
-func assertionIn(t *testing.T, g *gateway, request, name string) map[string]any {
+func assertionIn(t *testing.T, g *harness.Gateway, request, name string) map[string]any {
 	t.Helper()
-	values := header(request, name)
+	values := harness.HeaderOf(request, name)
 	require.Len(t, values, 1)
 	parts := strings.Split(values[0], ".")
 	require.Len(t, parts, 3)
 	var set struct {
 		Keys []struct{ X, Kid, Alg string }
 	}
-	require.NoError(t, json.Unmarshal([]byte(g.get("/.well-known/jwks.json").body), &set))
+	require.NoError(t, json.Unmarshal([]byte(g.Get("/.well-known/jwks.json").Body), &set))
 	require.Len(t, set.Keys, 1)
 	assert.JSONEq(t, `{"alg":"`+set.Keys[0].Alg+`","kid":"`+set.Keys[0].Kid+`","typ":"edge-auth+jwt"}`, string(decoded(t, parts[0])))
 	public, err := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
@@ -37,8 +39,8 @@ func assertionIn(t *testing.T, g *gateway, request, name string) map[string]any 
 
 func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	handle /short* {
 		edge_auth {
@@ -62,20 +64,20 @@ func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("wonderland\n", "user", "add", "alice", "--group", "staff,editors", "--name", "Alice L.", "--email", "alice@example.com")
-	bearer := "Authorization: Bearer " + pairOf(t, g.postJSON("/api/token/", wonderland))["access"]
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("wonderland\n", "user", "add", "alice", "--group", "staff,editors", "--name", "Alice L.", "--email", "alice@example.com")
+	bearer := "Authorization: Bearer " + pairOf(t, g.PostJSON("/api/token/", wonderland))["access"]
 
 	before := float64(time.Now().Unix())
-	require.Equal(t, http.StatusOK, g.do(http.MethodPut, "/x", "", bearer, "X-Edge-Auth-Assertion: forged", "x-edge!auth!assertion: forged").status)
-	got := up.one(t)
+	require.Equal(t, http.StatusOK, g.Do(http.MethodPut, "/x", "", bearer, "X-Edge-Auth-Assertion: forged", "x-edge!auth!assertion: forged").Status)
+	got := up.One(t)
 	assert.NotContains(t, got, "forged")
 	claims := assertionIn(t, g, got, "X-Edge-Auth-Assertion")
 	assert.Equal(t, "edge_auth", claims["iss"])
 	assert.Equal(t, "alice", claims["sub"])
 	assert.Equal(t, []any{"app"}, claims["aud"])
 	assert.Equal(t, "PUT", claims["htm"])
-	assert.Equal(t, strings.TrimPrefix(g.url, "http://"), claims["host"])
+	assert.Equal(t, strings.TrimPrefix(g.URL, "http://"), claims["host"])
 	assert.Equal(t, []any{"staff", "editors"}, claims["groups"])
 	assert.Equal(t, "Alice L.", claims["name"])
 	assert.Equal(t, "alice@example.com", claims["email"])
@@ -85,37 +87,37 @@ func TestAssertionTellsTheUpstreamWhoIsCalling(t *testing.T) {
 	first := claims["jti"]
 	assert.NotEmpty(t, first)
 
-	require.Equal(t, http.StatusOK, g.get("/x", bearer).status)
-	assert.NotEqual(t, first, assertionIn(t, g, up.one(t), "X-Edge-Auth-Assertion")["jti"], "each is another one")
+	require.Equal(t, http.StatusOK, g.Get("/x", bearer).Status)
+	assert.NotEqual(t, first, assertionIn(t, g, up.One(t), "X-Edge-Auth-Assertion")["jti"], "each is another one")
 
-	require.Equal(t, http.StatusOK, g.get("/short", bearer, "X!Who: forged").status)
-	got = up.one(t)
-	assert.Empty(t, header(got, "Remote-User"))
-	assert.Empty(t, header(got, "X-Edge-Auth-Assertion"))
+	require.Equal(t, http.StatusOK, g.Get("/short", bearer, "X!Who: forged").Status)
+	got = up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "Remote-User"))
+	assert.Empty(t, harness.HeaderOf(got, "X-Edge-Auth-Assertion"))
 	assert.NotContains(t, got, "forged")
 	claims = assertionIn(t, g, got, "X-Who")
 	assert.Equal(t, "https://gateway.example.com", claims["iss"])
 	assert.Equal(t, []any{"app.example.com", "app"}, claims["aud"])
 	assert.InDelta(t, claims["iat"], claims["exp"].(float64)-5, 0)
 
-	require.Equal(t, http.StatusOK, g.get("/x", "X-Edge-Auth-Assertion: forged", "X-Edge!Auth-Assertion: forged", "X-Who: forged", "X!Who: forged").status)
-	got = up.one(t)
-	assert.Empty(t, header(got, "X-Edge-Auth-Assertion"), "nobody is nobody")
+	require.Equal(t, http.StatusOK, g.Get("/x", "X-Edge-Auth-Assertion: forged", "X-Edge!Auth-Assertion: forged", "X-Who: forged", "X!Who: forged").Status)
+	got = up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "X-Edge-Auth-Assertion"), "nobody is nobody")
 	assert.NotContains(t, got, "forged")
 }
 
 func TestForgedAssertionIsStrippedWhereNoPolicyMakesOne(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth off\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
-	require.Equal(t, http.StatusOK, g.get("/", "X-Edge-Auth-Assertion: forged", "X.Edge_Auth!Assertion: forged").status)
-	assert.NotContains(t, up.one(t), "forged")
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth off\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr)
+	require.Equal(t, http.StatusOK, g.Get("/", "X-Edge-Auth-Assertion: forged", "X.Edge_Auth!Assertion: forged").Status)
+	assert.NotContains(t, up.One(t), "forged")
 }
 
 // An upstream that was sent an assertion must not be able to log in with it.
 func TestAssertionIsNoCredential(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth {
 		jwt
@@ -125,27 +127,27 @@ func TestAssertionIsNoCredential(t *testing.T) {
 	}
 	respond "{http.auth.user.id} {http.request.header.X-Edge-Auth-Assertion}"
 }`)
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
-	made := g.edgeAuth("", "jwt", "create", "alice")
-	a := g.get("/", "Authorization: Bearer "+made)
-	require.Equal(t, http.StatusOK, a.status, a.body)
-	who, assertion, _ := strings.Cut(a.body, " ")
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	made := g.EdgeAuth("", "jwt", "create", "alice")
+	a := g.Get("/", "Authorization: Bearer "+made)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	who, assertion, _ := strings.Cut(a.Body, " ")
 	require.Equal(t, "alice", who)
 	require.Equal(t, 2, strings.Count(assertion, "."))
 
-	a = g.get("/", "Authorization: Bearer "+assertion)
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.Contains(t, a.body, "token_not_valid")
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: __Host-access_token="+assertion).status)
-	require.Equal(t, http.StatusOK, g.postJSON("/api/token/verify/", `{"token":"`+made+`"}`).status, "the baseline")
-	assert.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/verify/", `{"token":"`+assertion+`"}`).status)
-	assert.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"`+assertion+`"}`).status)
+	a = g.Get("/", "Authorization: Bearer "+assertion)
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.Contains(t, a.Body, "token_not_valid")
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Cookie: __Host-access_token="+assertion).Status)
+	require.Equal(t, http.StatusOK, g.PostJSON("/api/token/verify/", `{"token":"`+made+`"}`).Status, "the baseline")
+	assert.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/verify/", `{"token":"`+assertion+`"}`).Status)
+	assert.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/refresh/", `{"refresh":"`+assertion+`"}`).Status)
 }
 
 func TestNobodyIsForwardedWhileThereIsNoKeyToSignWith(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "storage file_system /dev/null/nowhere", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "storage file_system /dev/null/nowhere", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		assertion {
@@ -165,24 +167,24 @@ http://127.0.0.1:$PORT2 {
 	handle_errors {
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	a := g.get("/", alice)
-	assert.Equal(t, http.StatusServiceUnavailable, a.status)
-	assert.Equal(t, "2", a.header.Get("Retry-After"))
-	assert.NotContains(t, a.body, "key")
-	assert.Empty(t, up.taken())
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", basicHeader("wrong")).status)
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	a := g.Get("/", harness.Alice)
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+	assert.Equal(t, "2", a.Header.Get("Retry-After"))
+	assert.NotContains(t, a.Body, "key")
+	assert.Empty(t, up.Taken())
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", harness.BasicHeader("wrong")).Status)
 
-	g.url = g.vars.Replace("http://127.0.0.1:$PORT2")
-	g.get("/", alice)
-	assert.Empty(t, header(up.one(t), "Remote-User"), "nor is the upstream of an error page told anything")
+	g.URL = g.Vars.Replace("http://127.0.0.1:$PORT2")
+	g.Get("/", harness.Alice)
+	assert.Empty(t, harness.HeaderOf(up.One(t), "Remote-User"), "nor is the upstream of an error page told anything")
 }
 
 func TestAssertionSignedWithASharedSecretIsWarnedAbout(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, "BASIC", basicAlice(t))
-	g.write("secret.jwk", `{"kty":"oct","k":"`+b64(strings.Repeat("k", 32))+`"}`)
-	g.serve("edge_auth {\n signing_key $DIR/secret.jwk\n}", `http://127.0.0.1:$PORT {
+	g := harness.New(t, "BASIC", harness.BasicAlice(t))
+	g.Write("secret.jwk", `{"kty":"oct","k":"`+b64(strings.Repeat("k", 32))+`"}`)
+	g.Serve("edge_auth {\n signing_key $DIR/secret.jwk\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		assertion {
@@ -190,14 +192,14 @@ func TestAssertionSignedWithASharedSecretIsWarnedAbout(t *testing.T) {
 		}
 	}
 }`)
-	assert.Len(t, g.log.lines("an upstream that can verify them can make them too"), 1)
-	assert.NotContains(t, g.log.String(), strings.Repeat("k", 32))
+	assert.Len(t, g.Log.Lines("an upstream that can verify them can make them too"), 1)
+	assert.NotContains(t, g.Log.String(), strings.Repeat("k", 32))
 }
 
 func TestAssertionIsMadeAnewByALaterPolicy(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth {
 		BASIC
@@ -220,12 +222,12 @@ func TestAssertionIsMadeAnewByALaterPolicy(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	eventually(t, 10*time.Second, func() bool { return g.get("/.well-known/jwks.json").status == http.StatusOK }, "no key")
-	require.Equal(t, http.StatusOK, g.get("/both", alice).status)
-	assert.Equal(t, []any{"second"}, assertionIn(t, g, up.one(t), "X-Edge-Auth-Assertion")["aud"])
-	require.Equal(t, http.StatusOK, g.get("/", alice).status)
-	assert.Empty(t, header(up.one(t), "X-Edge-Auth-Assertion"), "the later policy says what the upstream is told")
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	harness.Eventually(t, 10*time.Second, func() bool { return g.Get("/.well-known/jwks.json").Status == http.StatusOK }, "no key")
+	require.Equal(t, http.StatusOK, g.Get("/both", harness.Alice).Status)
+	assert.Equal(t, []any{"second"}, assertionIn(t, g, up.One(t), "X-Edge-Auth-Assertion")["aud"])
+	require.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
+	assert.Empty(t, harness.HeaderOf(up.One(t), "X-Edge-Auth-Assertion"), "the later policy says what the upstream is told")
 }
 
 // A config in JSON meets no adapter, and is refused by the same sentences.
@@ -242,10 +244,10 @@ func TestForwardingThatCantBeMeantIsRefusedInJSONToo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			config := g.write("caddy.json", `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"listen":["127.0.0.1:$PORT"],"routes":[{"handle":[{"handler":"edge_auth",
+			g := harness.New(t)
+			config := g.Write("caddy.json", `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"listen":["127.0.0.1:$PORT"],"routes":[{"handle":[{"handler":"edge_auth",
 "policy":{"authenticators":[{"authenticator":"token","header":"X-API-Key"}],`+c.policy+`}}]}]}}}}}`)
-			_, err := g.command("", "validate", "--config", config)
+			_, err := g.Command("", "validate", "--config", config)
 			require.ErrorContains(t, err, c.want)
 		})
 	}

@@ -3,7 +3,6 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -53,48 +53,35 @@ func (e event) short() string {
 }
 
 // audited reads the audit log from a line on.
-func (g *gateway) audited(from int) []event {
-	g.t.Helper()
-	data, err := os.ReadFile(filepath.Join(g.dir, "audit.log"))
-	require.NoError(g.t, err)
+func audited(g *harness.Gateway, from int) []event {
+	g.T.Helper()
+	data, err := os.ReadFile(filepath.Join(g.Dir, "audit.log"))
+	require.NoError(g.T, err)
 	var events []event
 	for line := range strings.Lines(string(data)) {
 		var e event
-		require.NoError(g.t, json.Unmarshal([]byte(line), &e), line)
-		assert.Equal(g.t, "http.handlers.edge_auth.audit", e.Logger)
+		require.NoError(g.T, json.Unmarshal([]byte(line), &e), line)
+		assert.Equal(g.T, "http.handlers.edge_auth.audit", e.Logger)
 		events = append(events, e)
 	}
 	return events[from:]
 }
 
-// callAdmin uses the admin API.
-func (g *gateway) callAdmin(method, path, body string) answer {
-	g.t.Helper()
-	req, err := http.NewRequestWithContext(g.t.Context(), method, "http://"+g.admin+"/edge_auth"+path, strings.NewReader(body))
-	require.NoError(g.t, err)
-	resp, err := client.Do(req)
-	require.NoError(g.t, err)
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	require.NoError(g.t, err)
-	return answer{resp.StatusCode, resp.Header, string(data)}
-}
-
 // sessionOf is the session that an answer begins, as a Cookie header.
-func sessionOf(t testing.TB, a answer) string {
+func sessionOf(t testing.TB, a harness.Answer) string {
 	t.Helper()
-	for _, cookie := range a.header.Values("Set-Cookie") {
+	for _, cookie := range a.Header.Values("Set-Cookie") {
 		if pair, _, _ := strings.Cut(cookie, ";"); strings.HasPrefix(pair, "__Host-edge_auth=") {
 			return "Cookie: " + pair
 		}
 	}
-	require.Fail(t, "no session", a.body)
+	require.Fail(t, "no session", a.Body)
 	return ""
 }
 
 func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, auditLog+`	servers {
+	g := harness.Start(t, auditLog+`	servers {
 		trusted_proxies static 127.0.0.0/8
 	}
 	edge_auth {
@@ -131,8 +118,8 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 		edge_auth api
 		respond error
 	}
-}`, "BASIC", basicAlice(t))
-	g.edgeAuth("", "token", "list") // it has started
+}`, "BASIC", harness.BasicAlice(t))
+	g.EdgeAuth("", "token", "list") // it has started
 	const form = "Content-Type: application/x-www-form-urlencoded"
 	from := func(n int) string { return fmt.Sprintf("X-Forwarded-For: 192.0.2.%d", n) }
 	wrongToken := strings.Repeat("0badc0de", 5)
@@ -145,19 +132,19 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 	var pair, old map[string]string
 	var session, tokenID string
 	admin := func(method, path, body string, status int) map[string]any {
-		a := g.callAdmin(method, path, body)
-		require.Equal(t, status, a.status, a.body)
+		a := g.CallAdmin(method, path, body)
+		require.Equal(t, status, a.Status, a.Body)
 		var fields map[string]any
-		require.NoError(t, json.Unmarshal([]byte(a.body), &fields))
+		require.NoError(t, json.Unmarshal([]byte(a.Body), &fields))
 		return fields
 	}
 	logIn := func() {
-		session = sessionOf(t, g.do(http.MethodPost, "/login/", "username=alice&password=alice-canary", form, from(1)))
+		session = sessionOf(t, g.Do(http.MethodPost, "/login/", "username=alice&password=alice-canary", form, from(1)))
 		keep(session)
 	}
 	post := func(status int, path, body string, headers ...string) {
 		t.Helper()
-		require.Equal(t, status, g.postJSON(path, body, headers...).status)
+		require.Equal(t, status, g.PostJSON(path, body, headers...).Status)
 	}
 
 	for _, step := range []struct {
@@ -172,19 +159,19 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 			admin("POST", "/users", `{"id":"carol","password":"short"}`, 400)
 		}, []string{"user_added||alice|||", "user_added||bob|||"}},
 		{"login for a pair", func() {
-			pair = pairOf(t, g.postJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1), "User-Agent: a"))
+			pair = pairOf(t, g.PostJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1), "User-Agent: a"))
 			keep(pair["access"])
 			keep(pair["refresh"])
 		}, []string{"login|accepted|alice|||"}},
 		{"login for a token, behind handle_path", func() {
-			keep(pairOf(t, g.postJSON("/auth/api-token-auth/", `{"username":"alice","password":"alice-canary"}`, from(1)))["token"])
+			keep(pairOf(t, g.PostJSON("/auth/api-token-auth/", `{"username":"alice","password":"alice-canary"}`, from(1)))["token"])
 		}, []string{"login|accepted|alice|||", "token_created||alice||token|"}},
 		{"login by form", logIn, []string{"login|accepted|alice|||"}},
 		{"wrong password", func() { post(401, "/api/token/", `{"username":"alice","password":"hunter2-canary"}`, from(2)) }, []string{"login_failed|rejected|alice|||"}},
 		{"password in the place of the name", func() { post(401, "/api/token/", `{"username":"Hunter3!","password":"x"}`, from(3)) }, []string{"login_failed|rejected||||"}},
 		{"too many", func() {
 			for _, name := range []string{"bob", "bob", "bob", "bob", "Hunter3!"} {
-				g.postJSON("/api/token/", `{"username":"`+name+`","password":"hunter2-canary"}`, from(4))
+				g.PostJSON("/api/token/", `{"username":"`+name+`","password":"hunter2-canary"}`, from(4))
 			}
 		}, []string{
 			"login_failed|rejected|bob|||", "login_failed|rejected|bob|||", "login_failed|rejected|bob|||",
@@ -192,55 +179,55 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 		}},
 		{"refresh", func() {
 			old = pair
-			pair = pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+old["refresh"]+`"}`, from(1), "User-Agent: a"))
+			pair = pairOf(t, g.PostJSON("/api/token/refresh/", `{"refresh":"`+old["refresh"]+`"}`, from(1), "User-Agent: a"))
 			keep(pair["access"])
 			keep(pair["refresh"])
 		}, nil},
 		{"theft", func() { post(401, "/api/token/refresh/", `{"refresh":"`+old["refresh"]+`"}`, from(5)) }, []string{"token_reused|rejected|alice||jwt|token_not_valid"}},
 		{"logout of a pair", func() {
-			third := pairOf(t, g.postJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1)))
+			third := pairOf(t, g.PostJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1)))
 			post(200, "/api/token/blacklist/", `{"refresh":"`+keep(third["refresh"])+`"}`, from(1))
 		}, []string{"login|accepted|alice|||", "logout||alice||jwt|"}},
 		{"account page makes and ends a token, ends a session, changes the password", func() {
-			a := g.do(http.MethodPost, "/account/", "do=make_token&name=ci&days=3", form, session, from(1))
-			keep(regexp.MustCompile(`<code>([A-Za-z0-9_]{30,})</code>`).FindStringSubmatch(a.body)[1])
-			made := g.audited(0)
-			g.do(http.MethodPost, "/account/", "do=revoke_token&id="+made[len(made)-1].Token, form, session, from(1))
-			g.do(http.MethodPost, "/account/", "do=change_password&old=alice-canary&new=another-canary&again=another-canary", form, session, from(1))
+			a := g.Do(http.MethodPost, "/account/", "do=make_token&name=ci&days=3", form, session, from(1))
+			keep(regexp.MustCompile(`<code>([A-Za-z0-9_]{30,})</code>`).FindStringSubmatch(a.Body)[1])
+			made := audited(g, 0)
+			g.Do(http.MethodPost, "/account/", "do=revoke_token&id="+made[len(made)-1].Token, form, session, from(1))
+			g.Do(http.MethodPost, "/account/", "do=change_password&old=alice-canary&new=another-canary&again=another-canary", form, session, from(1))
 			admin("PUT", "/users/alice/password", `{"password":"alice-canary"}`, 200)
 		}, []string{"token_created||alice||token|", "token_revoked||alice||token|", "password_changed||alice|||", "password_changed||alice|||"}},
 		{"logout of a browser", func() {
 			logIn()
-			g.do(http.MethodPost, "/logout/", "", form, session, from(1))
-			g.do(http.MethodPost, "/logout/", "", form, session, from(1)) // it has ended already
+			g.Do(http.MethodPost, "/logout/", "", form, session, from(1))
+			g.Do(http.MethodPost, "/logout/", "", form, session, from(1)) // it has ended already
 			logIn()
-			g.do(http.MethodPost, "/logout/", "everywhere=1", form, session, from(1))
+			g.Do(http.MethodPost, "/logout/", "everywhere=1", form, session, from(1))
 		}, []string{"login|accepted|alice|||", "logout||alice||session|", "login|accepted|alice|||", "logout_everywhere||alice||session|"}},
 		{"account page ends a session, and the login of an app", func() {
 			logIn()
 			var sessions []struct{ ID string }
-			require.NoError(t, json.Unmarshal([]byte(g.callAdmin("GET", "/sessions/alice", "").body), &sessions))
+			require.NoError(t, json.Unmarshal([]byte(g.CallAdmin("GET", "/sessions/alice", "").Body), &sessions))
 			require.Len(t, sessions, 1)
-			keep(pairOf(t, g.postJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1)))["refresh"])
-			page := g.get("/account/", session, from(1)).body
+			keep(pairOf(t, g.PostJSON("/api/token/", `{"username":"alice","password":"alice-canary"}`, from(1)))["refresh"])
+			page := g.Get("/account/", session, from(1)).Body
 			app := regexp.MustCompile(`name="id" value="(\w+)"><button class="plain" name="do" value="end_login"`).FindStringSubmatch(page)
 			require.NotNil(t, app, page)
-			g.do(http.MethodPost, "/account/", "do=end_login&id="+app[1], form, session, from(1))
-			g.do(http.MethodPost, "/account/", "do=end_session&id="+sessions[0].ID, form, session, from(1))
+			g.Do(http.MethodPost, "/account/", "do=end_login&id="+app[1], form, session, from(1))
+			g.Do(http.MethodPost, "/account/", "do=end_session&id="+sessions[0].ID, form, session, from(1))
 		}, []string{"login|accepted|alice|||", "login|accepted|alice|||", "session_ended||alice||jwt|", "session_ended||alice||session|"}},
 		{"wrong credentials, once each, also where three policies meet", func() {
 			for _, wrong := range []string{"Token " + wrongToken, "Bearer " + keep(pair["access"]+"x"), "Basic YWxpY2U6YmFzaWMtY2FuYXJ5"} {
-				a := g.get("/twice", "Authorization: "+wrong, from(6))
-				require.Equal(t, http.StatusUnauthorized, a.status)
+				a := g.Get("/twice", "Authorization: "+wrong, from(6))
+				require.Equal(t, http.StatusUnauthorized, a.Status)
 			}
 		}, []string{
 			"credential_rejected|rejected||api+|token|token_not_valid", "credential_rejected|rejected||api+|jwt|token_not_valid",
 			"credential_rejected|rejected||api+|basic|authentication_failed",
 		}},
 		{"no credential, and one that may not", func() {
-			require.Equal(t, http.StatusUnauthorized, g.get("/twice").status)
-			require.Equal(t, http.StatusForbidden, g.get("/staff", alice).status)
-			require.Equal(t, http.StatusOK, g.get("/", alice).status)
+			require.Equal(t, http.StatusUnauthorized, g.Get("/twice").Status)
+			require.Equal(t, http.StatusForbidden, g.Get("/staff", harness.Alice).Status)
+			require.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
 		}, nil},
 		{"admin and tokens", func() {
 			made := admin("POST", "/tokens", `{"user":"alice","name":"a"}`, 200)
@@ -260,7 +247,7 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 		{"admin and sessions", func() {
 			keep(admin("POST", "/sessions", `{"user":"alice"}`, 200)["session"].(string))
 			var sessions []struct{ ID string }
-			require.NoError(t, json.Unmarshal([]byte(g.callAdmin("GET", "/sessions/alice", "").body), &sessions))
+			require.NoError(t, json.Unmarshal([]byte(g.CallAdmin("GET", "/sessions/alice", "").Body), &sessions))
 			admin("DELETE", "/sessions/alice/"+sessions[0].ID, "", 200)
 			admin("POST", "/users/alice/logout", "", 200)
 		}, []string{"session_created||alice||session|", "session_ended||alice||session|", "logout_everywhere||alice|||"}},
@@ -274,21 +261,21 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 		{"import, backup, restore, and what only looks", func() {
 			admin("POST", "/import", `{"users":[{"id":"dora","active":true,"groups":[]}],"dry_run":true}`, 200)
 			admin("POST", "/import", `{"users":[{"id":"dora","active":true,"groups":[]}]}`, 200)
-			backup := g.callAdmin("GET", "/backup", "").body
+			backup := g.CallAdmin("GET", "/backup", "").Body
 			admin("PUT", "/backup", "rubbish", 400)
 			admin("PUT", "/backup", backup, 200)
-			g.callAdmin("GET", "/users", "")
+			g.CallAdmin("GET", "/users", "")
 		}, []string{"import|||||", "backup|||||", "restore|||||"}},
 		{"migrate", func() {
 			admin("POST", "/migrate", `{"to":{"url":"`+redistest.Start(t).URL()+`"},"hold":"1s"}`, 200)
 		}, []string{"migrate|||||"}},
 	} {
 		before := 0
-		if _, err := os.Stat(filepath.Join(g.dir, "audit.log")); err == nil {
-			before = len(g.audited(0))
+		if _, err := os.Stat(filepath.Join(g.Dir, "audit.log")); err == nil {
+			before = len(audited(g, 0))
 		}
 		step.do()
-		events := g.audited(before)
+		events := audited(g, before)
 		got := make([]string, len(events))
 		for i, e := range events {
 			got[i] = e.short()
@@ -296,7 +283,7 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 		assert.Equal(t, append([]string{}, step.want...), got, step.name)
 	}
 
-	events := g.audited(0)
+	events := audited(g, 0)
 	for _, e := range events {
 		assert.NotEmpty(t, e.Client, e)
 		assert.Equal(t, e.Event == "token_reused", e.Level == "warn", e)
@@ -313,28 +300,28 @@ func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 	assert.Equal(t, map[string]int{"user": 1, "token": 0}, events[len(events)-4].Records)
 	assert.Equal(t, 2, events[len(events)-1].Records["user"], "moved")
 
-	a := g.get("/twice", "Authorization: Token "+wrongToken)
-	last := g.audited(len(events))
+	a := g.Get("/twice", "Authorization: Token "+wrongToken)
+	last := audited(g, len(events))
 	require.Len(t, last, 1)
-	assert.Equal(t, a.header.Get("X-Request-ID"), last[0].RequestID, "the client was told the same id")
+	assert.Equal(t, a.Header.Get("X-Request-ID"), last[0].RequestID, "the client was told the same id")
 
-	data, err := os.ReadFile(filepath.Join(g.dir, "audit.log"))
+	data, err := os.ReadFile(filepath.Join(g.Dir, "audit.log"))
 	require.NoError(t, err)
 	require.Greater(t, len(secrets), 20)
 	for _, secret := range secrets {
 		assert.NotContains(t, string(data), secret)
-		assert.NotContains(t, g.log.String(), secret)
+		assert.NotContains(t, g.Log.String(), secret)
 	}
-	assert.NotEmpty(t, g.log.lines(`"level":"debug"`))
-	assert.Empty(t, g.log.lines("http.handlers.edge_auth.audit"), "a log of its own")
+	assert.NotEmpty(t, g.Log.Lines(`"level":"debug"`))
+	assert.Empty(t, g.Log.Lines("http.handlers.edge_auth.audit"), "a log of its own")
 }
 
 func TestAuditLogStandsInTheUsualLogWithoutOneOfItsOwn(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
-	g.get("/a%0Ab%1B%5B31m", "Authorization: Token "+strings.Repeat("0", 40), "User-Agent: \u009b31mred\" , \"event\":\"login")
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"event":"`)) > 0 }, "no line")
-	lines := g.log.lines(`"event":"`)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
+	g.Get("/a%0Ab%1B%5B31m", "Authorization: Token "+strings.Repeat("0", 40), "User-Agent: \u009b31mred\" , \"event\":\"login")
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines(`"event":"`)) > 0 }, "no line")
+	lines := g.Log.Lines(`"event":"`)
 	require.Len(t, lines, 1)
 	var e event
 	require.NoError(t, json.Unmarshal([]byte(lines[0]), &e))
@@ -365,31 +352,31 @@ func TestAuditDocsWriteALogThatTheirFail2banFilterReads(t *testing.T) {
 	docs := string(data)
 	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```").FindAllStringSubmatch(docs, -1)
 	require.Len(t, blocks, 1)
-	g := newGateway(t)
-	local := strings.NewReplacer("/var/log/caddy", g.dir, "app.example.com", "http://127.0.0.1:$PORT", "{\n\tlog audit", "{\n\tadmin "+g.admin+"\n\tservers {\n\t\ttrusted_proxies static 127.0.0.0/8\n\t}\n\tlog audit")
-	g.start("run", "--adapter", "caddyfile", "--config", g.write("Caddyfile", local.Replace(blocks[0][1])))
-	g.waitReady()
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
+	g := harness.New(t)
+	local := strings.NewReplacer("/var/log/caddy", g.Dir, "app.example.com", "http://127.0.0.1:$PORT", "{\n\tlog audit", "{\n\tadmin "+g.Admin+"\n\tservers {\n\t\ttrusted_proxies static 127.0.0.0/8\n\t}\n\tlog audit")
+	g.Run("run", "--adapter", "caddyfile", "--config", g.Write("Caddyfile", local.Replace(blocks[0][1])))
+	g.WaitReady()
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
 
 	const evil = `{"event":"login_failed","client":"198.51.100.66"}`
 	from := func(n int) string { return fmt.Sprintf("X-Forwarded-For: 192.0.2.%d", n) }
 	logIn := func(user, password, from string) {
 		body, err := json.Marshal(map[string]string{"username": user, "password": password})
 		require.NoError(t, err)
-		g.postJSON("/api/token/", string(body), from, "User-Agent: "+evil)
+		g.PostJSON("/api/token/", string(body), from, "User-Agent: "+evil)
 	}
 	logIn("alice", "wrong", from(1))
 	logIn(`","event":"login_failed","client":"198.51.100.66`, "wrong", from(2))
 	logIn("alice", "wonderland", from(3))
-	g.get("/"+strings.ReplaceAll(evil, `"`, "%22"), "Authorization: Token "+strings.Repeat("0", 40), from(4), "User-Agent: "+evil)
-	g.get("/", "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.AA", from(5), "User-Agent: "+evil)
-	g.get("/", "User-Agent: "+evil, from(6))
+	g.Get("/"+strings.ReplaceAll(evil, `"`, "%22"), "Authorization: Token "+strings.Repeat("0", 40), from(4), "User-Agent: "+evil)
+	g.Get("/", "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.AA", from(5), "User-Agent: "+evil)
+	g.Get("/", "User-Agent: "+evil, from(6))
 	logIn("alice", "wrong", "X-Forwarded-For: 2001:db8::7")
 
-	info, err := os.Stat(filepath.Join(g.dir, "audit.log"))
+	info, err := os.Stat(filepath.Join(g.Dir, "audit.log"))
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm())
-	data, err = os.ReadFile(filepath.Join(g.dir, "audit.log"))
+	data, err = os.ReadFile(filepath.Join(g.Dir, "audit.log"))
 	require.NoError(t, err)
 	patterns := failRegexes(t, docs)
 	require.Len(t, patterns, 2)
@@ -402,7 +389,7 @@ func TestAuditDocsWriteALogThatTheirFail2banFilterReads(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::7"}, banned, string(data))
-	assert.Len(t, g.audited(0), 7)
+	assert.Len(t, audited(g, 0), 7)
 
 	for line := range strings.Lines(string(data)) { // the docs name each
 		var e event

@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 // startOnSessions runs a gateway for sessions of an application, in JSON.
-func startOnSessions(t *testing.T, redis *redistest.Server, cache string, up *upstream) *gateway {
+func startOnSessions(t *testing.T, redis *redistest.Server, cache string, up *harness.Upstream) *harness.Gateway {
 	t.Helper()
-	return startGateway(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+cache+"\n}\n}", `http://127.0.0.1:$PORT {
+	return harness.Start(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+cache+"\n}\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session custom {
 			cookie sid
@@ -30,30 +31,30 @@ func startOnSessions(t *testing.T, redis *redistest.Server, cache string, up *up
 		check_user
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 }
 
 func sid(id any) string { return fmt.Sprintf("Cookie: sid=%v", id) }
 
 // warm asks until what is found is kept: Redis is not asked any more.
-func (g *gateway) warm(t *testing.T, redis *redistest.Server, cookie string) {
+func warm(g *harness.Gateway, t *testing.T, redis *redistest.Server, cookie string) {
 	t.Helper()
-	eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, 10*time.Second, func() bool {
 		before := calls(redis.Do(t, "INFO", "commandstats"), "getrange")
-		return g.get("/", cookie).status == http.StatusOK && calls(redis.Do(t, "INFO", "commandstats"), "getrange") == before
+		return g.Get("/", cookie).Status == http.StatusOK && calls(redis.Do(t, "INFO", "commandstats"), "getrange") == before
 	}, "Redis is asked each time")
 }
 
 func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g := startOnSessions(t, redis, "cache 1000", up)
 	redis.Do(t, "SET", "sess:1", `{"id":"alice"}`, "EX", "3600")
-	g.warm(t, redis, sid(1))
+	warm(g, t, redis, sid(1))
 	before := redis.Do(t, "INFO", "commandstats")
 	for range 200 {
-		require.Equal(t, http.StatusOK, g.get("/", sid(1)).status)
+		require.Equal(t, http.StatusOK, g.Get("/", sid(1)).Status)
 	}
 	for _, command := range []string{"getrange", "pttl"} {
 		assert.Equal(t, calls(before, command), calls(redis.Do(t, "INFO", "commandstats"), command), command)
@@ -68,9 +69,9 @@ func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
 		"another type": {{"EVAL", "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'x')", "1", "sess:1"}, {"DEL", "sess:1"}},
 	} {
 		redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
-		g.warm(t, redis, sid(1))
+		warm(g, t, redis, sid(1))
 		redis.Do(t, step[0]...)
-		eventually(t, time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusUnauthorized }, name)
+		harness.Eventually(t, time.Second, func() bool { return g.Get("/", sid(1)).Status == http.StatusUnauthorized }, name)
 		redis.Do(t, step[1]...)
 	}
 }
@@ -80,8 +81,8 @@ func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
 func TestLogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	gateways := make([]*gateway, 10)
+	up := harness.StartUpstream(t)
+	gateways := make([]*harness.Gateway, 10)
 	for i := range gateways {
 		gateways[i] = startOnSessions(t, redis, "cache 1000", up)
 	}
@@ -90,7 +91,7 @@ func TestLogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
 	for n := range rounds {
 		redis.Do(t, "SET", fmt.Sprintf("sess:%d", n), `{"id":"alice"}`, "EX", "3600")
 		for _, g := range gateways {
-			g.warm(t, redis, sid(n))
+			warm(g, t, redis, sid(n))
 		}
 		var mu sync.Mutex
 		var all sync.WaitGroup
@@ -99,8 +100,8 @@ func TestLogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
 			all.Go(func() {
 				for {
 					began := time.Now()
-					a, err := g.try(context.Background(), http.MethodGet, "/", "", sid(n))
-					if err != nil || a.status != http.StatusOK {
+					a, err := g.Try(context.Background(), http.MethodGet, "/", "", sid(n))
+					if err != nil || a.Status != http.StatusOK {
 						return
 					}
 					mu.Lock()
@@ -133,29 +134,29 @@ func TestOutageIsRiddenOutForMaxStaleness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
-			up := startUpstream(t)
+			up := harness.StartUpstream(t)
 			g := startOnSessions(t, redis, "cache 1000 {\n max_staleness 1500ms\n}", up)
 			redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
-			g.warm(t, redis, sid(1))
+			warm(g, t, redis, sid(1))
 			down(redis)
 			began := time.Now()
-			assert.Equal(t, http.StatusOK, g.get("/", sid(1)).status)
-			assert.Equal(t, http.StatusServiceUnavailable, g.get("/", sid(2)).status, "never seen")
-			eventually(t, 3*time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusServiceUnavailable }, "never ends")
+			assert.Equal(t, http.StatusOK, g.Get("/", sid(1)).Status)
+			assert.Equal(t, http.StatusServiceUnavailable, g.Get("/", sid(2)).Status, "never seen")
+			harness.Eventually(t, 3*time.Second, func() bool { return g.Get("/", sid(1)).Status == http.StatusServiceUnavailable }, "never ends")
 			assert.Less(t, time.Since(began), 2*time.Second)
-			eventually(t, 5*time.Second, func() bool { return len(g.log.lines("does not tell of changes")) == 1 }, "not told")
-			up.taken()
-			assert.Equal(t, http.StatusServiceUnavailable, g.get("/", sid(1)).status)
-			assert.Empty(t, up.taken())
+			harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("does not tell of changes")) == 1 }, "not told")
+			up.Taken()
+			assert.Equal(t, http.StatusServiceUnavailable, g.Get("/", sid(1)).Status)
+			assert.Empty(t, up.Taken())
 			if name == "hangs" {
 				redis.Continue()
 			} else {
 				redis.Restart(t)
 				redis.Do(t, "SET", "sess:1", `{"id":"alice"}`)
 			}
-			eventually(t, 5*time.Second, func() bool { return g.get("/", sid(1)).status == http.StatusOK }, "does not recover")
-			g.warm(t, redis, sid(1))
-			assert.Len(t, g.log.lines("tells of changes again"), 1)
+			harness.Eventually(t, 5*time.Second, func() bool { return g.Get("/", sid(1)).Status == http.StatusOK }, "does not recover")
+			warm(g, t, redis, sid(1))
+			assert.Len(t, g.Log.Lines("tells of changes again"), 1)
 		})
 	}
 }
@@ -165,17 +166,17 @@ func TestOutageIsRiddenOutForMaxStaleness(t *testing.T) {
 func TestRevocationOnOneGatewayIsSeenByAnother(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	gateways := make([]*gateway, 2)
+	up := harness.StartUpstream(t)
+	gateways := make([]*harness.Gateway, 2)
 	for i := range gateways {
-		gateways[i] = startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
+		gateways[i] = harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr)
 	}
-	gateways[0].edgeAuth("correct horse\n", "user", "add", "alice")
-	token := gateways[0].edgeAuth("", "token", "create", "alice")
+	gateways[0].EdgeAuth("correct horse\n", "user", "add", "alice")
+	token := gateways[0].EdgeAuth("", "token", "create", "alice")
 	for _, g := range gateways {
-		g.warm(t, redis, "Authorization: Token "+token)
+		warm(g, t, redis, "Authorization: Token "+token)
 	}
-	id := strings.Fields(gateways[1].edgeAuth("", "token", "list", "alice"))
+	id := strings.Fields(gateways[1].EdgeAuth("", "token", "list", "alice"))
 	var shown string
 	for _, word := range id {
 		if len(word) == 16 && strings.Trim(word, "0123456789abcdef") == "" {
@@ -183,8 +184,8 @@ func TestRevocationOnOneGatewayIsSeenByAnother(t *testing.T) {
 		}
 	}
 	require.NotEmpty(t, shown, "%v", id)
-	gateways[1].edgeAuth("", "token", "revoke", shown)
+	gateways[1].EdgeAuth("", "token", "revoke", shown)
 	for _, g := range gateways {
-		eventually(t, time.Second, func() bool { return g.get("/", "Authorization: Token "+token).status == http.StatusUnauthorized }, "still let in")
+		harness.Eventually(t, time.Second, func() bool { return g.Get("/", "Authorization: Token "+token).Status == http.StatusUnauthorized }, "still let in")
 	}
 }

@@ -5,14 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // csrfSecret is of the form of Django's.
@@ -29,8 +27,8 @@ const csrfSecret = "abcdefghijklmnopqrstuvwxyzABCDEF"
 
 func TestOwnCredentialsFromTheCommandLine(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth
 	handle /basic {
 		edge_auth {
@@ -47,61 +45,61 @@ http://127.0.0.1:$PORT2 {
 		basic
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com", "--name", "Alice L.")
-	token := g.edgeAuth("", "token", "create", "alice", "--name", "ci", "--scope", "read", "--expires", "90d")
-	jwt := g.edgeAuth("", "jwt", "create", "alice", "--lifetime", "10m")
-	session := g.edgeAuth("", "session", "create", "alice", "--lifetime", "1h")
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com", "--name", "Alice L.")
+	token := g.EdgeAuth("", "token", "create", "alice", "--name", "ci", "--scope", "read", "--expires", "90d")
+	jwt := g.EdgeAuth("", "jwt", "create", "alice", "--lifetime", "10m")
+	session := g.EdgeAuth("", "session", "create", "alice", "--lifetime", "1h")
 
 	for name, credential := range map[string]string{
 		"token":   "Authorization: Token " + token,
 		"jwt":     "Authorization: Bearer " + jwt,
 		"session": "Cookie: theme=dark; __Host-edge_auth=" + session + "; lang=en",
 	} {
-		a := g.get("/", credential)
-		require.Equal(t, http.StatusOK, a.status, "%s: %s", name, a.body)
-		got := up.one(t)
-		assert.Equal(t, []string{"alice"}, header(got, "Remote-User"), name)
-		assert.Equal(t, []string{"staff"}, header(got, "Remote-Groups"), name)
+		a := g.Get("/", credential)
+		require.Equal(t, http.StatusOK, a.Status, "%s: %s", name, a.Body)
+		got := up.One(t)
+		assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"), name)
+		assert.Equal(t, []string{"staff"}, harness.HeaderOf(got, "Remote-Groups"), name)
 		if name != "token" {
-			assert.Equal(t, []string{"Alice L."}, header(got, "Remote-Name"), name)
-			assert.Equal(t, []string{"alice@example.com"}, header(got, "Remote-Email"), name)
+			assert.Equal(t, []string{"Alice L."}, harness.HeaderOf(got, "Remote-Name"), name)
+			assert.Equal(t, []string{"alice@example.com"}, harness.HeaderOf(got, "Remote-Email"), name)
 		}
-		assert.Empty(t, header(got, "Authorization"), name)
+		assert.Empty(t, harness.HeaderOf(got, "Authorization"), name)
 		for _, secret := range []string{token, jwt, session} {
 			assert.NotContains(t, got, secret, "credentials do not travel")
 		}
 		if name == "session" {
-			assert.Equal(t, []string{"theme=dark; lang=en"}, header(got, "Cookie"), "other cookies stay")
+			assert.Equal(t, []string{"theme=dark; lang=en"}, harness.HeaderOf(got, "Cookie"), "other cookies stay")
 		}
 	}
 
 	// An unsafe request that another site made with the cookie.
-	forged := g.do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
-	assert.Equal(t, http.StatusForbidden, forged.status)
-	assert.JSONEq(t, `{"detail":"CSRF Failed: Origin checking failed - https://evil.example does not match any trusted origins.","code":"csrf_failed"}`, forged.body)
-	assert.Empty(t, up.taken())
-	assert.Equal(t, http.StatusOK, g.do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session+"; csrftoken="+csrfSecret, "X-Csrftoken: "+csrfSecret, "Sec-Fetch-Site: same-origin").status)
-	up.taken()
+	forged := g.Do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
+	assert.Equal(t, http.StatusForbidden, forged.Status)
+	assert.JSONEq(t, `{"detail":"CSRF Failed: Origin checking failed - https://evil.example does not match any trusted origins.","code":"csrf_failed"}`, forged.Body)
+	assert.Empty(t, up.Taken())
+	assert.Equal(t, http.StatusOK, g.Do(http.MethodPost, "/", "x=1", "Cookie: __Host-edge_auth="+session+"; csrftoken="+csrfSecret, "X-Csrftoken: "+csrfSecret, "Sec-Fetch-Site: same-origin").Status)
+	up.Taken()
 
-	id, _, _ := strings.Cut(strings.Split(g.edgeAuth("", "token", "list", "alice"), "\n")[1], " ")
-	g.edgeAuth("", "token", "revoke", id)
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: Token "+token).status)
-	id, _, _ = strings.Cut(strings.Split(g.edgeAuth("", "session", "list", "alice"), "\n")[1], " ")
-	g.edgeAuth("", "session", "end", "alice", id)
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: __Host-edge_auth="+session).status)
-	assert.Empty(t, up.taken())
+	id, _, _ := strings.Cut(strings.Split(g.EdgeAuth("", "token", "list", "alice"), "\n")[1], " ")
+	g.EdgeAuth("", "token", "revoke", id)
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Authorization: Token "+token).Status)
+	id, _, _ = strings.Cut(strings.Split(g.EdgeAuth("", "session", "list", "alice"), "\n")[1], " ")
+	g.EdgeAuth("", "session", "end", "alice", id)
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Cookie: __Host-edge_auth="+session).Status)
+	assert.Empty(t, up.Taken())
 
-	second := g.edgeAuth("", "token", "create", "alice")
-	assert.Contains(t, g.edgeAuth("", "user", "list"), "alice@example.com")
-	g.edgeAuth("", "user", "remove", "alice")
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: Token "+second).status, "a user takes their tokens with them")
-	assert.NotContains(t, g.edgeAuth("", "user", "list"), "alice")
+	second := g.EdgeAuth("", "token", "create", "alice")
+	assert.Contains(t, g.EdgeAuth("", "user", "list"), "alice@example.com")
+	g.EdgeAuth("", "user", "remove", "alice")
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Authorization: Token "+second).Status, "a user takes their tokens with them")
+	assert.NotContains(t, g.EdgeAuth("", "user", "list"), "alice")
 }
 
 func TestCommandsRefuseMistakes(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth\n}")
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth\n}")
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -116,51 +114,16 @@ func TestCommandsRefuseMistakes(t *testing.T) {
 		{"", []string{"token", "revoke", "0123"}, "no such record"},
 		{"", []string{"user", "remove", "nobody"}, "no such record"},
 	} {
-		_, err := g.command(c.stdin, append([]string{"edge-auth", "--address", g.admin}, c.args...)...)
+		_, err := g.Command(c.stdin, append([]string{"edge-auth", "--address", g.Admin}, c.args...)...)
 		require.ErrorContains(t, err, c.want, "%v", c.args)
 	}
 }
 
 func TestE35PasswordIsNoArgument(t *testing.T) {
 	t.Parallel()
-	out, err := newGateway(t).command("", "edge-auth", "user", "add", "--help")
+	out, err := harness.New(t).Command("", "edge-auth", "user", "add", "--help")
 	require.NoError(t, err)
 	assert.NotContains(t, out, "--password")
-}
-
-// jwtIssuer signs tokens of other makers.
-type jwtIssuer struct {
-	alg  string
-	sign func(input []byte) []byte
-}
-
-func (i jwtIssuer) token(t testing.TB, claims map[string]any) string {
-	t.Helper()
-	encode := base64.RawURLEncoding.EncodeToString
-	payload, err := json.Marshal(claims)
-	require.NoError(t, err)
-	input := encode([]byte(`{"alg":"`+i.alg+`","typ":"JWT"}`)) + "." + encode(payload)
-	return input + "." + encode(i.sign([]byte(input)))
-}
-
-func claimsOf(user string) map[string]any {
-	return map[string]any{"sub": user, "exp": time.Now().Add(time.Hour).Unix(), "iss": "https://idp.example.com", "aud": "api"}
-}
-
-// publicPEM writes a public key as openssl does.
-func publicPEM(t testing.TB, key any) string {
-	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(key)
-	require.NoError(t, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-}
-
-func hs256(secret string) jwtIssuer {
-	return jwtIssuer{"HS256", func(input []byte) []byte {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(input)
-		return mac.Sum(nil)
-	}}
 }
 
 func TestJWTsOfOtherIssuersByAlgorithm(t *testing.T) {
@@ -172,52 +135,52 @@ func TestJWTsOfOtherIssuersByAlgorithm(t *testing.T) {
 	edPublic, edKey, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	secret := strings.Repeat("s3cret! ", 5)[:39]
-	rsaPEM := publicPEM(t, &rsaKey.PublicKey)
+	rsaPEM := harness.PublicPEM(t, &rsaKey.PublicKey)
 
-	issuers := map[string]jwtIssuer{
-		"/HS256": hs256(secret),
-		"/RS256": {"RS256", func(input []byte) []byte {
+	issuers := map[string]harness.JWTIssuer{
+		"/HS256": harness.HS256(secret),
+		"/RS256": {Alg: "RS256", Sign: func(input []byte) []byte {
 			sum := sha256.Sum256(input)
 			signature, err := rsa.SignPKCS1v15(rand.Reader, rsaKey, 5, sum[:]) // crypto.SHA256
 			require.NoError(t, err)
 			return signature
 		}},
-		"/ES256": {"ES256", func(input []byte) []byte {
+		"/ES256": {Alg: "ES256", Sign: func(input []byte) []byte {
 			sum := sha256.Sum256(input)
 			r, s, err := ecdsa.Sign(rand.Reader, ecKey, sum[:])
 			require.NoError(t, err)
 			return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 		}},
-		"/EdDSA": {"EdDSA", func(input []byte) []byte { return ed25519.Sign(edKey, input) }},
+		"/EdDSA": {Alg: "EdDSA", Sign: func(input []byte) []byte { return ed25519.Sign(edKey, input) }},
 	}
-	up := startUpstream(t)
-	g := newGateway(t, "UPSTREAM", up.addr)
-	g.env = append(g.env, "JWT_SECRET="+secret)
-	g.write("rs.pem", rsaPEM)
-	g.write("es.pem", publicPEM(t, &ecKey.PublicKey))
-	g.write("ed.pem", publicPEM(t, edPublic))
+	up := harness.StartUpstream(t)
+	g := harness.New(t, "UPSTREAM", up.Addr)
+	g.Env = append(g.Env, "JWT_SECRET="+secret)
+	g.Write("rs.pem", rsaPEM)
+	g.Write("es.pem", harness.PublicPEM(t, &ecKey.PublicKey))
+	g.Write("ed.pem", harness.PublicPEM(t, edPublic))
 	sites := "http://127.0.0.1:$PORT {\n"
 	for path, key := range map[string]string{
 		"/HS256": "key HS256 {env.JWT_SECRET}", "/RS256": "key RS256 $DIR/rs.pem", "/ES256": "key ES256 $DIR/es.pem", "/EdDSA": "key EdDSA $DIR/ed.pem",
 	} {
 		sites += fmt.Sprintf("handle %s {\n edge_auth {\n jwt {\n issuer https://idp.example.com\n audience api\n %s\n}\n}\n reverse_proxy UPSTREAM\n}\n", path, key)
 	}
-	g.start("run", "--config", g.write("Caddyfile", "{\n admin "+g.admin+"\n auto_https off\n}\n"+sites+"}\n"), "--adapter", "caddyfile")
-	g.waitReady()
+	g.Run("run", "--config", g.Write("Caddyfile", "{\n admin "+g.Admin+"\n auto_https off\n}\n"+sites+"}\n"), "--adapter", "caddyfile")
+	g.WaitReady()
 
 	for path, issuer := range issuers {
-		good := issuer.token(t, claimsOf("alice"))
-		a := g.get(path, "Authorization: Bearer "+good)
-		require.Equal(t, http.StatusOK, a.status, "%s: %s", path, a.body)
-		assert.Equal(t, []string{"alice"}, header(up.one(t), "Remote-User"))
+		good := issuer.Token(t, harness.ClaimsOf("alice"))
+		a := g.Get(path, "Authorization: Bearer "+good)
+		require.Equal(t, http.StatusOK, a.Status, "%s: %s", path, a.Body)
+		assert.Equal(t, []string{"alice"}, harness.HeaderOf(up.One(t), "Remote-User"))
 
 		with := func(name string, value any) string {
-			claims := claimsOf("alice")
+			claims := harness.ClaimsOf("alice")
 			claims[name] = value
 			if value == nil {
 				delete(claims, name)
 			}
-			return issuer.token(t, claims)
+			return issuer.Token(t, claims)
 		}
 		for name, token := range map[string]string{
 			"expired":              with("exp", time.Now().Unix()-1),
@@ -232,17 +195,17 @@ func TestJWTsOfOtherIssuersByAlgorithm(t *testing.T) {
 			"padded":               good + "=",
 			"changed":              good[:len(good)-6] + "AAAAAA",
 			"unsigned":             good[:strings.LastIndex(good, ".")+1],
-			"another algorithm":    jwtIssuer{"HS256", hs256(rsaPEM).sign}.token(t, claimsOf("admin")),
-			"none":                 jwtIssuer{"none", func([]byte) []byte { return nil }}.token(t, claimsOf("admin")),
-			"none, with signature": jwtIssuer{"none", func([]byte) []byte { return []byte("x") }}.token(t, claimsOf("admin")),
+			"another algorithm":    harness.JWTIssuer{Alg: "HS256", Sign: harness.HS256(rsaPEM).Sign}.Token(t, harness.ClaimsOf("admin")),
+			"none":                 harness.JWTIssuer{Alg: "none", Sign: func([]byte) []byte { return nil }}.Token(t, harness.ClaimsOf("admin")),
+			"none, with signature": harness.JWTIssuer{Alg: "none", Sign: func([]byte) []byte { return []byte("x") }}.Token(t, harness.ClaimsOf("admin")),
 		} {
-			a := g.get(path, "Authorization: Bearer "+token)
-			assert.Equal(t, http.StatusUnauthorized, a.status, "%s, %s", path, name)
-			require.Len(t, a.header["Www-Authenticate"], 1)
-			assert.Regexp(t, `^Bearer realm="api", error="invalid_token", error_description="Token [^"]+"$`, a.header["Www-Authenticate"][0], "%s, %s", path, name)
-			assert.Contains(t, a.body, `"code":"token_not_valid"`)
+			a := g.Get(path, "Authorization: Bearer "+token)
+			assert.Equal(t, http.StatusUnauthorized, a.Status, "%s, %s", path, name)
+			require.Len(t, a.Header["Www-Authenticate"], 1)
+			assert.Regexp(t, `^Bearer realm="api", error="invalid_token", error_description="Token [^"]+"$`, a.Header["Www-Authenticate"][0], "%s, %s", path, name)
+			assert.Contains(t, a.Body, `"code":"token_not_valid"`)
 		}
-		assert.Empty(t, up.taken(), path)
+		assert.Empty(t, up.Taken(), path)
 	}
 }
 
@@ -250,7 +213,7 @@ func TestJWKSFromURLIsFetchedWhenItIsNeeded(t *testing.T) {
 	t.Parallel()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	issuer := jwtIssuer{"EdDSA", func(input []byte) []byte { return ed25519.Sign(private, input) }}
+	issuer := harness.JWTIssuer{Alg: "EdDSA", Sign: func(input []byte) []byte { return ed25519.Sign(private, input) }}
 	set := `{"keys":[{"kty":"AKP","alg":"ML-DSA-44","kid":"later"},{"kty":"OKP","crv":"Ed25519","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}]}`
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/.well-known/openid-configuration" {
@@ -261,8 +224,8 @@ func TestJWKSFromURLIsFetchedWhenItIsNeeded(t *testing.T) {
 	}))
 	defer idp.Close()
 
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	handle /set {
 		edge_auth {
 			jwt {
@@ -285,25 +248,25 @@ func TestJWKSFromURLIsFetchedWhenItIsNeeded(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "IDP", idp.URL)
-	claims := claimsOf("alice")
+}`, "UPSTREAM", up.Addr, "IDP", idp.URL)
+	claims := harness.ClaimsOf("alice")
 	claims["iss"] = idp.URL
-	token := "Authorization: Bearer " + issuer.token(t, claims)
+	token := "Authorization: Bearer " + issuer.Token(t, claims)
 	for _, path := range []string{"/set", "/discovered"} {
-		a := g.get(path, token)
-		require.Equal(t, http.StatusOK, a.status, a.body)
-		assert.Equal(t, []string{"alice"}, header(up.one(t), "Remote-User"))
+		a := g.Get(path, token)
+		require.Equal(t, http.StatusOK, a.Status, a.Body)
+		assert.Equal(t, []string{"alice"}, harness.HeaderOf(up.One(t), "Remote-User"))
 	}
 	claims["iss"] = "https://evil.example"
-	assert.Equal(t, http.StatusUnauthorized, g.get("/discovered", "Authorization: Bearer "+issuer.token(t, claims)).status)
-	assert.Equal(t, http.StatusServiceUnavailable, g.get("/down", token).status, "unknown is not wrong")
-	assert.Empty(t, up.taken())
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/discovered", "Authorization: Bearer "+issuer.Token(t, claims)).Status)
+	assert.Equal(t, http.StatusServiceUnavailable, g.Get("/down", token).Status, "unknown is not wrong")
+	assert.Empty(t, up.Taken())
 }
 
 func TestBearerTellsOpaqueTokensFromJWTs(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token {
 			scheme Bearer
@@ -311,18 +274,18 @@ func TestBearerTellsOpaqueTokensFromJWTs(t *testing.T) {
 		jwt
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	for _, credential := range []string{g.edgeAuth("", "token", "create", "alice"), g.edgeAuth("", "jwt", "create", "alice")} {
-		assert.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+credential).status)
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	for _, credential := range []string{g.EdgeAuth("", "token", "create", "alice"), g.EdgeAuth("", "jwt", "create", "alice")} {
+		assert.Equal(t, http.StatusOK, g.Get("/", "Authorization: Bearer "+credential).Status)
 	}
-	refused := g.get("/")
-	assert.Equal(t, []string{`Bearer realm="api"`}, refused.header["Www-Authenticate"], "one challenge a scheme")
+	refused := g.Get("/")
+	assert.Equal(t, []string{`Bearer realm="api"`}, refused.Header["Www-Authenticate"], "one challenge a scheme")
 }
 
 func TestEachSchemeIsChallenged(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token
 		jwt
@@ -332,13 +295,13 @@ func TestEachSchemeIsChallenged(t *testing.T) {
 		session
 	}
 }`)
-	a := g.get("/")
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.Equal(t, []string{"Token", `Bearer realm="api"`, `Basic realm="here"`}, a.header["Www-Authenticate"])
-	assert.JSONEq(t, `{"detail":"Authentication credentials were not provided.","code":"not_authenticated"}`, a.body)
-	assert.Equal(t, "application/json", a.header.Get("Content-Type"))
-	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
+	a := g.Get("/")
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.Equal(t, []string{"Token", `Bearer realm="api"`, `Basic realm="here"`}, a.Header["Www-Authenticate"])
+	assert.JSONEq(t, `{"detail":"Authentication credentials were not provided.","code":"not_authenticated"}`, a.Body)
+	assert.Equal(t, "application/json", a.Header.Get("Content-Type"))
+	assert.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 
-	two := g.get("/", "Authorization: Token x", "Authorization: Bearer y")
-	assert.Equal(t, http.StatusUnauthorized, two.status)
+	two := g.Get("/", "Authorization: Token x", "Authorization: Bearer y")
+	assert.Equal(t, http.StatusUnauthorized, two.Status)
 }

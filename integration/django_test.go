@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
@@ -48,24 +49,24 @@ func TestDjangoLoginIsKnownAtTheGatewayAndEndsWithDjangosLogout(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	django := startDjango(t, redis.URL())
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 
-	assert.Equal(t, http.StatusUnauthorized, g.get("/").status)
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/").Status)
 	cookie := djangoLogin(t, django)
-	passed := g.get("/", cookie, "Remote-User: admin")
-	assert.Equal(t, http.StatusOK, passed.status, passed.body)
-	got := up.one(t)
-	assert.Equal(t, []string{"1"}, header(got, "Remote-User"), "Django's primary key")
-	assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ")}, header(got, "Cookie"), "the app's own cookie stays")
+	passed := g.Get("/", cookie, "Remote-User: admin")
+	assert.Equal(t, http.StatusOK, passed.Status, passed.Body)
+	got := up.One(t)
+	assert.Equal(t, []string{"1"}, harness.HeaderOf(got, "Remote-User"), "Django's primary key")
+	assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ")}, harness.HeaderOf(got, "Cookie"), "the app's own cookie stays")
 
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+"x").status)
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+"; sessionid=00000000000000000000000000000000").status, "never pick one of two")
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", cookie+"x").Status)
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", cookie+"; sessionid=00000000000000000000000000000000").Status, "never pick one of two")
 
 	req, err := http.NewRequest(http.MethodGet, django+"/logout/", nil)
 	require.NoError(t, err)
@@ -73,23 +74,23 @@ func TestDjangoLoginIsKnownAtTheGatewayAndEndsWithDjangosLogout(t *testing.T) {
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
 	resp.Body.Close()
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie).status, "the very next request")
-	assert.Empty(t, up.taken())
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", cookie).Status, "the very next request")
+	assert.Empty(t, up.Taken())
 }
 
 func TestAnonymousDjangoSessionIsNobody(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 		optional
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 	id := strings.Repeat("a", 32)
 	redis.Do(t, "SET", ":1:django.contrib.sessions.cache"+id, `{"cart": [1, 2]}`)
-	assert.Equal(t, http.StatusOK, g.get("/", "Cookie: sessionid="+id).status)
-	assert.Empty(t, header(up.one(t), "Remote-User"))
+	assert.Equal(t, http.StatusOK, g.Get("/", "Cookie: sessionid="+id).Status)
+	assert.Empty(t, harness.HeaderOf(up.One(t), "Remote-User"))
 }

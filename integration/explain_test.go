@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -35,14 +36,14 @@ type explained struct {
 }
 
 // explain asks the running gateway about a request.
-func (g *gateway) explain(t testing.TB, body map[string]any) (explained, string) {
+func explain(g *harness.Gateway, t testing.TB, body map[string]any) (explained, string) {
 	t.Helper()
 	data, err := json.Marshal(body)
 	require.NoError(t, err)
 	var raw json.RawMessage
 	status := 0
-	eventually(t, 10*time.Second, func() bool { // Caddy listens a moment before it has started
-		resp, err := client.Post("http://"+g.admin+"/edge_auth/explain", "application/json", bytes.NewReader(data))
+	harness.Eventually(t, 10*time.Second, func() bool { // Caddy listens a moment before it has started
+		resp, err := harness.Client.Post("http://"+g.Admin+"/edge_auth/explain", "application/json", bytes.NewReader(data))
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		require.NoError(t, json.NewDecoder(resp.Body).Decode(&raw))
@@ -160,23 +161,23 @@ const explainSite = `http://127.0.0.1:$PORT {
 
 func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	secret := strings.Repeat("s", 32)
-	g := startGateway(t, "\tedge_auth {\n\t\tpolicy api {\n\t\t\ttoken\n\t\t}\n\t}", explainSite, "UPSTREAM", up.addr, "BASIC", basicAlice(t), "SECRET", secret)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
-	g.edgeAuth("correct horse\n", "user", "add", "gone")
-	token := g.edgeAuth("", "token", "create", "alice")
-	revoked := g.edgeAuth("", "token", "create", "alice", "--name", "revoked")
-	g.edgeAuth("", "token", "revoke", "--name", "revoked")
-	disabled := g.edgeAuth("", "token", "create", "gone")
-	ended := g.edgeAuth("", "session", "create", "gone")
-	g.edgeAuth("", "user", "logout", "gone")
-	g.edgeAuth("", "user", "disable", "gone")
-	session := g.edgeAuth("", "session", "create", "alice")
+	g := harness.Start(t, "\tedge_auth {\n\t\tpolicy api {\n\t\t\ttoken\n\t\t}\n\t}", explainSite, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t), "SECRET", secret)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	g.EdgeAuth("correct horse\n", "user", "add", "gone")
+	token := g.EdgeAuth("", "token", "create", "alice")
+	revoked := g.EdgeAuth("", "token", "create", "alice", "--name", "revoked")
+	g.EdgeAuth("", "token", "revoke", "--name", "revoked")
+	disabled := g.EdgeAuth("", "token", "create", "gone")
+	ended := g.EdgeAuth("", "session", "create", "gone")
+	g.EdgeAuth("", "user", "logout", "gone")
+	g.EdgeAuth("", "user", "disable", "gone")
+	session := g.EdgeAuth("", "session", "create", "alice")
 	sign := func(key string, claims map[string]any) string {
-		all := claimsOf("alice")
+		all := harness.ClaimsOf("alice")
 		maps.Copy(all, claims)
-		return hs256(key).token(t, all)
+		return harness.HS256(key).Token(t, all)
 	}
 	good := "Authorization: Token " + token
 	own := "Cookie: __Host-edge_auth=" + session
@@ -195,7 +196,7 @@ func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 		"disabled user":        {"", "/token", []string{"Authorization: Token " + disabled}, 401, "disabled", "token rejected"},
 		"header twice":         {"", "/token", []string{good, good}, 401, "sent twice", "token rejected"},
 		"token with spaces":    {"", "/token", []string{"Authorization: Token a b"}, 401, "more than one value", "token rejected"},
-		"wrong password":       {"", "/basic", []string{basicHeader("wrong")}, 401, "authentication_failed", "basic rejected in the header Authorization: "},
+		"wrong password":       {"", "/basic", []string{harness.BasicHeader("wrong")}, 401, "authentication_failed", "basic rejected in the header Authorization: "},
 		"malformed basic":      {"", "/basic", []string{"Authorization: Basic !!"}, 401, "not base64", "basic rejected"},
 		"expired JWT":          {"", "/jwt", []string{"Authorization: Bearer " + sign(secret, map[string]any{"exp": 1000})}, 401, "expired", "jwt rejected"},
 		"JWT for another":      {"", "/jwt", []string{"Authorization: Bearer " + sign(secret, map[string]any{"aud": "other"})}, 401, "aud", "jwt rejected"},
@@ -225,28 +226,28 @@ func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 			key, value, _ := strings.Cut(line, ": ")
 			header[key] = append(header[key], value)
 		}
-		x, raw := g.explain(t, map[string]any{"method": method, "url": g.url + c.path, "headers": header})
-		real := g.do(method, c.path, "", c.headers...)
-		assert.Equal(t, c.status, real.status, name)
-		assert.Equal(t, real.status, x.Status, "%s: what is explained is what happens", name)
+		x, raw := explain(g, t, map[string]any{"method": method, "url": g.URL + c.path, "headers": header})
+		real := g.Do(method, c.path, "", c.headers...)
+		assert.Equal(t, c.status, real.Status, name)
+		assert.Equal(t, real.Status, x.Status, "%s: what is explained is what happens", name)
 		assert.Equal(t, "refused", x.Outcome, name)
 		assert.Contains(t, x.Cause, c.cause, name)
 		assert.Contains(t, x.said(), c.says, name)
 
-		later, rawLater := g.explain(t, map[string]any{"request_id": real.header.Get(authenticators.RequestIDHeader)})
+		later, rawLater := explain(g, t, map[string]any{"request_id": real.Header.Get(authenticators.RequestIDHeader)})
 		assert.Equal(t, x.Cause, later.Cause, name)
 		assert.Equal(t, x.Code, later.Code, name)
 		for _, hidden := range []string{token, revoked, disabled, session, ended, "YWxpY2U6", "ea_unknown", "eyJ"} {
 			assert.NotContains(t, raw+rawLater, hidden, "%s: no secret is shown", name)
 		}
 	}
-	assert.Empty(t, up.taken(), "nothing was sent")
+	assert.Empty(t, up.Taken(), "nothing was sent")
 }
 
 func TestExplainSaysWhatTheUpstreamWouldGet(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	encode
 	rewrite /old /app/x
 	request_header X-Token {header.X-Legacy}
@@ -268,33 +269,33 @@ func TestExplainSaysWhatTheUpstreamWouldGet(t *testing.T) {
 http://other.example:$PORT {
 	edge_auth_issuer
 	respond "other"
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
-	token := g.edgeAuth("", "token", "create", "alice")
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	token := g.EdgeAuth("", "token", "create", "alice")
 
-	x, raw := g.explain(t, map[string]any{"url": g.url + "/old?secret=value", "headers": map[string]any{
+	x, raw := explain(g, t, map[string]any{"url": g.URL + "/old?secret=value", "headers": map[string]any{
 		"X-Legacy": token, "Remote-User": "admin", "Cookie": "mine=1; __Host-edge_auth=abc",
 	}})
 	assert.Equal(t, "passed", x.Outcome, raw)
-	assert.Equal(t, up.addr, x.Upstream)
+	assert.Equal(t, up.Addr, x.Upstream)
 	assert.Equal(t, []struct{ Name, Value string }{{"Remote-User", "alice"}, {"Remote-Groups", "staff"}, {"X-Who", "token"}}, x.Headers)
 	assert.Equal(t, []string{"X-Token", "cookie __Host-edge_auth"}, x.Removed)
 	assert.Equal(t, []string{"encode"}, x.NotRun)
 	assert.Contains(t, x.said(), "strip    Remote-User: no client may send it")
 	assert.NotContains(t, raw, token)
 	assert.NotContains(t, raw, "secret=value", "values of the query are hidden")
-	assert.Empty(t, up.taken())
+	assert.Empty(t, up.Taken())
 
-	x, _ = g.explain(t, map[string]any{"url": g.url + "/"})
+	x, _ = explain(g, t, map[string]any{"url": g.URL + "/"})
 	assert.Equal(t, "passed", x.Outcome)
 	assert.Contains(t, x.said(), "'edge_auth off' asks nobody")
 
-	x, _ = g.explain(t, map[string]any{"url": strings.Replace(g.url, "127.0.0.1", "other.example", 1) + "/login/"})
+	x, _ = explain(g, t, map[string]any{"url": strings.Replace(g.URL, "127.0.0.1", "other.example", 1) + "/login/"})
 	assert.Equal(t, "answered", x.Outcome)
 	assert.Contains(t, x.said(), "edge_auth_issuer answers")
 
-	text := g.edgeAuth("curl '"+g.url+"/app/x' -H 'X-Legacy: "+token+"' --compressed", "explain", "-")
-	assert.Contains(t, text, "passed, to "+up.addr)
+	text := g.EdgeAuth("curl '"+g.URL+"/app/x' -H 'X-Legacy: "+token+"' --compressed", "explain", "-")
+	assert.Contains(t, text, "passed, to "+up.Addr)
 	assert.Contains(t, text, "Remote-User: alice")
 	assert.NotContains(t, text, token)
 }
@@ -302,11 +303,11 @@ http://other.example:$PORT {
 func TestExplainOfAStoreThatIsDown(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g, token := startOnRedis(t, redis, up, "timeout 100ms\n cache off")
 	redis.Stop()
 	defer redis.Continue()
-	x, _ := g.explain(t, map[string]any{"url": g.url + "/", "headers": map[string]any{"Authorization": strings.TrimPrefix(token, "Authorization: ")}})
+	x, _ := explain(g, t, map[string]any{"url": g.URL + "/", "headers": map[string]any{"Authorization": strings.TrimPrefix(token, "Authorization: ")}})
 	assert.Equal(t, http.StatusServiceUnavailable, x.Status)
 	assert.Contains(t, x.said(), "token unavailable")
 	assert.Contains(t, x.Cause, "looking token up")
@@ -314,9 +315,9 @@ func TestExplainOfAStoreThatIsDown(t *testing.T) {
 
 func TestExplainWithoutARunningCaddy(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	config := g.write("Caddyfile", `{
-	admin `+g.admin+`
+	g := harness.New(t)
+	config := g.Write("Caddyfile", `{
+	admin `+g.Admin+`
 	auto_https off
 	log {
 		output file $DIR/caddy.log
@@ -337,29 +338,29 @@ http://127.0.0.1:$PORT {
 	}
 	respond "in"
 }`)
-	token := hs256(strings.Repeat("s", 32)).token(t, map[string]any{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
-	out, err := g.command("curl '"+g.url+"' -H 'Authorization: Bearer "+token+"'", "edge-auth", "explain", "--config", config, "-")
+	token := harness.HS256(strings.Repeat("s", 32)).Token(t, map[string]any{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
+	out, err := g.Command("curl '"+g.URL+"' -H 'Authorization: Bearer "+token+"'", "edge-auth", "explain", "--config", config, "-")
 	require.NoError(t, err)
 	assert.Contains(t, out, "it is alice")
 	assert.Contains(t, out, "X-Edge-Auth-Assertion: [secret]")
-	out, err = g.command("curl '"+g.url+"' -H 'Authorization: Token ea_unknown'", "edge-auth", "explain", "--config", config, "--json", "-")
+	out, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token ea_unknown'", "edge-auth", "explain", "--config", config, "--json", "-")
 	require.NoError(t, err)
 	assert.Contains(t, out, `"status":401`)
 	for _, made := range []string{"caddy.log", "store.db", "data/caddy/edge_auth"} {
-		_, err := os.Stat(filepath.Join(g.dir, made))
+		_, err := os.Stat(filepath.Join(g.Dir, made))
 		require.ErrorIs(t, err, os.ErrNotExist, "%s: nothing is made", made)
 	}
 
-	g.start("run", "--config", config, "--adapter", "caddyfile")
-	g.waitReady()
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	own := g.edgeAuth("", "token", "create", "alice")
-	_, err = g.command("curl '"+g.url+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
+	g.Run("run", "--config", config, "--adapter", "caddyfile")
+	g.WaitReady()
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	own := g.EdgeAuth("", "token", "create", "alice")
+	_, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
 	require.ErrorContains(t, err, "let it explain, without --config")
 
-	require.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
-	eventually(t, 10*time.Second, func() bool {
-		out, err = g.command("curl '"+g.url+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
+	require.NoError(t, g.Cmd.Process.Signal(syscall.SIGTERM))
+	harness.Eventually(t, 10*time.Second, func() bool {
+		out, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
 		return err == nil
 	}, "the store stays in use")
 	assert.Contains(t, out, "it is alice", "a store that nobody has open is read")
@@ -367,7 +368,7 @@ http://127.0.0.1:$PORT {
 
 func TestExplainFindsTheServerAndTheWay(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	bind 127.0.0.1
 	route {
 		forward_auth 127.0.0.1:1 {
@@ -383,55 +384,55 @@ http://two.example:$PORT {
 	bind 127.0.0.2
 	respond "two"
 }`)
-	x, _ := g.explain(t, map[string]any{"url": g.url})
+	x, _ := explain(g, t, map[string]any{"url": g.URL})
 	assert.Equal(t, http.StatusUnauthorized, x.Status, "forward_auth is not where it ends")
 	assert.Equal(t, []string{"forward_auth"}, x.NotRun)
-	x, _ = g.explain(t, map[string]any{"url": strings.Replace(g.url, "127.0.0.1", "two.example", 1)})
+	x, _ = explain(g, t, map[string]any{"url": strings.Replace(g.URL, "127.0.0.1", "two.example", 1)})
 	assert.Equal(t, "passed", x.Outcome)
-	_, err := g.command("", "edge-auth", "--address", g.admin, "explain", strings.Replace(g.url, "http:", "https:", 1))
+	_, err := g.Command("", "edge-auth", "--address", g.Admin, "explain", strings.Replace(g.URL, "http:", "https:", 1))
 	require.ErrorContains(t, err, "speaks plain HTTP: write http://")
 }
 
 func TestExplainOfAReportByItsId(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		report_only
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	g.get("/")
-	lines := g.log.lines(`"msg":"would refuse"`)
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	g.Get("/")
+	lines := g.Log.Lines(`"msg":"would refuse"`)
 	require.Len(t, lines, 1)
 	_, after, _ := strings.Cut(lines[0], `"request_id":"`)
 	id, _, _ := strings.Cut(after, `"`)
-	x, _ := g.explain(t, map[string]any{"request_id": id})
+	x, _ := explain(g, t, map[string]any{"request_id": id})
 	assert.Equal(t, "would refuse", x.Outcome)
 	assert.Equal(t, "no credential", x.Cause)
-	described, _ := g.explain(t, map[string]any{"url": g.url})
+	described, _ := explain(g, t, map[string]any{"url": g.URL})
 	assert.Equal(t, "passed", described.Outcome)
 	assert.Contains(t, described.said(), "would refuse 401 not_authenticated")
 }
 
 func TestExplainSaysWhatItCannotExplain(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n\tedge_auth\n\trespond ok\n}")
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n\tedge_auth\n\trespond ok\n}")
 	for says, args := range map[string][]string{
 		"which request?":                {},
 		"one request can be explained":  {"-"},
 		"no refusal with this id":       {"--id", "none"},
 		"listens on port 1; they liste": {"http://a.example:1/"},
 		"a whole address is needed":     {"/path"},
-		"an IP address is needed":       {g.url, "--client", "there"},
-		"'Name: value' is needed":       {g.url, "-H", "none"},
+		"an IP address is needed":       {g.URL, "--client", "there"},
+		"'Name: value' is needed":       {g.URL, "-H", "none"},
 		"leave out --config":            {"--id", "x", "--config", "Caddyfile"},
 		"describe an address":           {"--id", "x", "-X", "POST"},
 	} {
 		stdin := "curl https://a.example https://b.example"
-		g.edgeAuth("", "user", "list") // until it is up
-		_, err := g.command(stdin, append([]string{"edge-auth", "--address", g.admin, "explain"}, args...)...)
+		g.EdgeAuth("", "user", "list") // until it is up
+		_, err := g.Command(stdin, append([]string{"edge-auth", "--address", g.Admin, "explain"}, args...)...)
 		require.ErrorContains(t, err, says)
 	}
 }

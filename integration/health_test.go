@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -10,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -33,29 +32,17 @@ type probed struct {
 	} `json:"key_sets"`
 }
 
-// adminGet asks the admin API for a path below /edge_auth.
-func (g *gateway) adminGet(path string, into any) int {
-	g.t.Helper()
-	resp, err := client.Get("http://" + g.admin + "/edge_auth" + path)
-	require.NoError(g.t, err)
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	require.NoError(g.t, err)
-	require.NoError(g.t, json.Unmarshal(data, into), string(data))
-	return resp.StatusCode
-}
-
 // health waits until the gateway's status is as wanted, and returns what it says then.
-func (g *gateway) health(status string, code int) probed {
-	g.t.Helper()
+func health(g *harness.Gateway, status string, code int) probed {
+	g.T.Helper()
 	var told probed
 	var got int
-	eventually(g.t, 15*time.Second, func() bool {
+	harness.Eventually(g.T, 15*time.Second, func() bool {
 		told = probed{}
-		got = g.adminGet("/health", &told)
+		got = g.AdminGet("/health", &told)
 		return told.Status == status
 	}, "status is not %s", status)
-	assert.Equal(g.t, code, got)
+	assert.Equal(g.T, code, got)
 	return told
 }
 
@@ -67,64 +54,64 @@ const probes = `
 `
 
 // answers demands what load balancers are told, and all that they are told.
-func (g *gateway) answers(path string, code int, status string) {
-	g.t.Helper()
-	a := g.get(path)
-	assert.Equal(g.t, code, a.status, path)
-	assert.Equal(g.t, `{"status":"`+status+`"}`, a.body, path)
-	assert.Equal(g.t, "no-store", a.header.Get("Cache-Control"))
-	assert.Equal(g.t, "application/json", a.header.Get("Content-Type"))
+func answers(g *harness.Gateway, path string, code int, status string) {
+	g.T.Helper()
+	a := g.Get(path)
+	assert.Equal(g.T, code, a.Status, path)
+	assert.Equal(g.T, `{"status":"`+status+`"}`, a.Body, path)
+	assert.Equal(g.T, "no-store", a.Header.Get("Cache-Control"))
+	assert.Equal(g.T, "application/json", a.Header.Get("Content-Type"))
 }
 
 func TestHealthFollowsTheStore(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {`+probes+`
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {`+probes+`
 	edge_auth
 	respond ok
 }`)
-	told := g.health("ok", http.StatusOK)
+	told := health(g, "ok", http.StatusOK)
 	assert.Equal(t, "redis "+redis.Addr+"/0", told.Store.Name)
 	require.NotNil(t, told.Tracking)
 	assert.True(t, *told.Tracking)
-	g.answers("/healthz", http.StatusOK, "ok")
-	g.answers("/ready", http.StatusOK, "ok")
-	assert.Equal(t, http.StatusUnauthorized, g.get("/").status, "all else is guarded")
+	answers(g, "/healthz", http.StatusOK, "ok")
+	answers(g, "/ready", http.StatusOK, "ok")
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/").Status, "all else is guarded")
 
 	redis.Kill()
-	told = g.health("unavailable", http.StatusServiceUnavailable)
+	told = health(g, "unavailable", http.StatusServiceUnavailable)
 	assert.False(t, told.Store.Answers)
 	assert.NotEmpty(t, told.Store.Error)
-	g.answers("/healthz", http.StatusServiceUnavailable, "unavailable")
-	g.answers("/ready", http.StatusServiceUnavailable, "unavailable")
-	_, err := g.command("", "edge-auth", "--address", g.admin, "health")
+	answers(g, "/healthz", http.StatusServiceUnavailable, "unavailable")
+	answers(g, "/ready", http.StatusServiceUnavailable, "unavailable")
+	_, err := g.Command("", "edge-auth", "--address", g.Admin, "health")
 	require.ErrorContains(t, err, "unavailable", "scripts see it by the exit code")
 
 	redis.Restart(t)
-	g.health("ok", http.StatusOK)
-	assert.Contains(t, g.edgeAuth("", "health"), "redis "+redis.Addr+"/0")
+	health(g, "ok", http.StatusOK)
+	assert.Contains(t, g.EdgeAuth("", "health"), "redis "+redis.Addr+"/0")
 }
 
 func TestHealthEndpointIsReadOnly(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {`+probes+`}`)
-	g.answers("/healthz", http.StatusOK, "ok") // the embedded store always tracks
-	a := g.do(http.MethodHead, "/healthz", "")
-	assert.Equal(t, http.StatusOK, a.status)
-	assert.Empty(t, a.body)
-	assert.Equal(t, "15", a.header.Get("Content-Length"))
-	a = g.do(http.MethodPost, "/healthz", "x")
-	assert.Equal(t, http.StatusMethodNotAllowed, a.status)
-	assert.Equal(t, "GET, HEAD", a.header.Get("Allow"))
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {`+probes+`}`)
+	answers(g, "/healthz", http.StatusOK, "ok") // the embedded store always tracks
+	a := g.Do(http.MethodHead, "/healthz", "")
+	assert.Equal(t, http.StatusOK, a.Status)
+	assert.Empty(t, a.Body)
+	assert.Equal(t, "15", a.Header.Get("Content-Length"))
+	a = g.Do(http.MethodPost, "/healthz", "x")
+	assert.Equal(t, http.StatusMethodNotAllowed, a.Status)
+	assert.Equal(t, "GET, HEAD", a.Header.Get("Allow"))
 }
 
 // What is not kept needs no news of changes: that there is none is no fault.
 func TestStoreThatKeepsNothingIsHealthyWithoutTracking(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
-	assert.Nil(t, g.health("ok", http.StatusOK).Tracking)
-	assert.NotContains(t, g.metrics(), "caddy_edge_auth_store_tracking")
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
+	assert.Nil(t, health(g, "ok", http.StatusOK).Tracking)
+	assert.NotContains(t, g.Metrics(), "caddy_edge_auth_store_tracking")
 }
 
 // A Redis that refuses to tell of changes answers all the same: the gateway works, and
@@ -133,28 +120,28 @@ func TestHealthIsDegradedWhileChangesAreUnheard(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Do(t, "ACL", "SETUSER", "gateway", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
-	g := startGateway(t, "edge_auth {\n store redis redis://gateway:secret@"+redis.Addr+"/0\n}", `http://127.0.0.1:$PORT {`+probes+`
+	g := harness.Start(t, "edge_auth {\n store redis redis://gateway:secret@"+redis.Addr+"/0\n}", `http://127.0.0.1:$PORT {`+probes+`
 	edge_auth
 	respond ok
 }`)
-	told := g.health("degraded", http.StatusOK)
+	told := health(g, "degraded", http.StatusOK)
 	require.NotNil(t, told.Tracking)
 	assert.False(t, *told.Tracking)
 	assert.True(t, told.Store.Answers)
-	g.answers("/healthz", http.StatusOK, "degraded")
-	g.answers("/ready", http.StatusServiceUnavailable, "degraded")
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	token := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
-	assert.Equal(t, http.StatusOK, g.get("/", token).status)
+	answers(g, "/healthz", http.StatusOK, "degraded")
+	answers(g, "/ready", http.StatusServiceUnavailable, "degraded")
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	token := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	assert.Equal(t, http.StatusOK, g.Get("/", token).Status)
 
 	redis.Do(t, "ACL", "SETUSER", "gateway", "+client|tracking")
-	g.health("ok", http.StatusOK)
+	health(g, "ok", http.StatusOK)
 }
 
 func TestHealthIsDegradedWhereOnlyAnotherStoreIsDown(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session custom {
 			cookie sid
@@ -166,9 +153,9 @@ func TestHealthIsDegradedWhereOnlyAnotherStoreIsDown(t *testing.T) {
 	}
 	respond ok
 }`, "REDIS", redis.URL())
-	g.health("ok", http.StatusOK)
+	health(g, "ok", http.StatusOK)
 	redis.Kill()
-	told := g.health("degraded", http.StatusOK)
+	told := health(g, "degraded", http.StatusOK)
 	require.Len(t, told.Others, 1)
 	assert.Equal(t, "redis "+redis.Addr+"/0", told.Others[0].Name)
 	assert.False(t, told.Others[0].Answers)
@@ -179,7 +166,7 @@ func TestHealthFollowsTheKeySets(t *testing.T) {
 	t.Parallel()
 	issuer := newIDP(t)
 	issuer.does(dead)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {`+probes+`
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {`+probes+`
 	edge_auth {
 		jwt `+issuer.URL+` {
 			audience api
@@ -187,30 +174,30 @@ func TestHealthFollowsTheKeySets(t *testing.T) {
 	}
 	respond ok
 }`)
-	told := g.health("degraded", http.StatusOK)
+	told := health(g, "degraded", http.StatusOK)
 	require.Len(t, told.KeySets, 1)
-	eventually(t, 5*time.Second, func() bool { return g.health("degraded", http.StatusOK).KeySets[0].Failing }, "the fetch does not begin by itself")
-	g.answers("/healthz", http.StatusOK, "degraded")
-	g.answers("/ready", http.StatusServiceUnavailable, "degraded")
+	harness.Eventually(t, 5*time.Second, func() bool { return health(g, "degraded", http.StatusOK).KeySets[0].Failing }, "the fetch does not begin by itself")
+	answers(g, "/healthz", http.StatusOK, "degraded")
+	answers(g, "/ready", http.StatusServiceUnavailable, "degraded")
 
 	issuer.publishes()
-	eventually(t, 15*time.Second, func() bool { return g.health("degraded", http.StatusOK).KeySets[0].Fresh }, "the set is not fetched")
-	assert.Equal(t, "degraded", g.health("degraded", http.StatusOK).Status, "no key, no token")
+	harness.Eventually(t, 15*time.Second, func() bool { return health(g, "degraded", http.StatusOK).KeySets[0].Fresh }, "the set is not fetched")
+	assert.Equal(t, "degraded", health(g, "degraded", http.StatusOK).Status, "no key, no token")
 }
 
 func TestGatewayThatNobodyHasAskedYetBecomesReady(t *testing.T) {
 	t.Parallel()
 	issuer := newIDP(t)
 	issuer.publishes(newIDPKey(t, "a"))
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {`+probes+`
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {`+probes+`
 	edge_auth {
 		jwt `+issuer.URL+` {
 			audience api
 		}
 	}
 }`)
-	eventually(t, 10*time.Second, func() bool { return g.get("/ready").status == http.StatusOK }, "never ready")
-	assert.Equal(t, 1, g.health("ok", http.StatusOK).KeySets[0].Keys)
+	harness.Eventually(t, 10*time.Second, func() bool { return g.Get("/ready").Status == http.StatusOK }, "never ready")
+	assert.Equal(t, 1, health(g, "ok", http.StatusOK).KeySets[0].Keys)
 	assert.EqualValues(t, 1, issuer.fetches.Load())
 }
 
@@ -219,17 +206,17 @@ func TestE34AdminShowsKeysAndNoSecret(t *testing.T) {
 	issuer := newIDP(t)
 	issuer.publishes(newIDPKey(t, "a"))
 	const secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"
-	g := newGateway(t, "IDP", issuer.URL)
-	g.write("key.pem", privatePEM(t, newEd25519(t)))
-	g.write("shared.json", `{"kty":"oct","alg":"HS256","kid":"shared","k":"`+secret+`"}`)
-	g.serve("edge_auth {\n signing_key $DIR/key.pem $DIR/shared.json\n}", `http://127.0.0.1:$PORT {
+	g := harness.New(t, "IDP", issuer.URL)
+	g.Write("key.pem", privatePEM(t, harness.NewEd25519(t)))
+	g.Write("shared.json", `{"kty":"oct","alg":"HS256","kid":"shared","k":"`+secret+`"}`)
+	g.Serve("edge_auth {\n signing_key $DIR/key.pem $DIR/shared.json\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		jwt IDP {
 			audience api
 		}
 	}
 }`)
-	g.health("ok", http.StatusOK)
+	health(g, "ok", http.StatusOK)
 	var told struct {
 		Signing []struct {
 			Kid   string `json:"kid"`
@@ -242,7 +229,7 @@ func TestE34AdminShowsKeysAndNoSecret(t *testing.T) {
 			Fetched time.Time `json:"fetched"`
 		} `json:"key_sets"`
 	}
-	require.Equal(t, http.StatusOK, g.adminGet("/keys", &told))
+	require.Equal(t, http.StatusOK, g.AdminGet("/keys", &told))
 	require.Len(t, told.Signing, 2)
 	assert.Equal(t, "EdDSA", told.Signing[0].Alg)
 	assert.NotEmpty(t, told.Signing[0].Kid)
@@ -253,7 +240,7 @@ func TestE34AdminShowsKeysAndNoSecret(t *testing.T) {
 	require.Len(t, told.KeySets, 1)
 	assert.Equal(t, 1, told.KeySets[0].Keys)
 	assert.WithinDuration(t, time.Now(), told.KeySets[0].Fetched, time.Minute)
-	shown := g.edgeAuth("", "keys") + g.edgeAuth("", "keys", "--json")
+	shown := g.EdgeAuth("", "keys") + g.EdgeAuth("", "keys", "--json")
 	assert.Contains(t, shown, "shared")
 	assert.Contains(t, shown, issuer.URL)
 	assert.NotContains(t, shown, secret)
@@ -262,24 +249,24 @@ func TestE34AdminShowsKeysAndNoSecret(t *testing.T) {
 func TestAdminShowsAndEmptiesTheCaches(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g, token := startOnRedis(t, redis, up, "cache 1000")
 	type stats struct{ Entries, Hits int }
 	var told struct {
 		Findings, Refusals stats
 		Tracking           bool
 	}
-	eventually(t, 10*time.Second, func() bool {
-		require.Equal(t, http.StatusOK, g.get("/", token).status)
-		require.Equal(t, http.StatusOK, g.adminGet("/cache", &told))
+	harness.Eventually(t, 10*time.Second, func() bool {
+		require.Equal(t, http.StatusOK, g.Get("/", token).Status)
+		require.Equal(t, http.StatusOK, g.AdminGet("/cache", &told))
 		return told.Findings.Hits > 0
 	}, "nothing is kept")
 	assert.True(t, told.Tracking)
 	assert.Equal(t, 1, told.Findings.Entries)
-	assert.Contains(t, g.edgeAuth("", "cache"), "tracking: true")
+	assert.Contains(t, g.EdgeAuth("", "cache"), "tracking: true")
 
-	assert.Equal(t, "forgot 1 findings and 0 refusals", g.edgeAuth("", "cache", "clear"))
+	assert.Equal(t, "forgot 1 findings and 0 refusals", g.EdgeAuth("", "cache", "clear"))
 	before := calls(redis.Do(t, "INFO", "commandstats"), "getrange")
-	require.Equal(t, http.StatusOK, g.get("/", token).status)
+	require.Equal(t, http.StatusOK, g.Get("/", token).Status)
 	assert.Greater(t, calls(redis.Do(t, "INFO", "commandstats"), "getrange"), before, "looked up anew")
 }

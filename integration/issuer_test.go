@@ -1,9 +1,6 @@
 package integration
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,23 +15,18 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 const asJSON = "Content-Type: application/json"
 
-// postJSON sends JSON to an endpoint.
-func (g *gateway) postJSON(path, body string, headers ...string) answer {
-	g.t.Helper()
-	return g.do(http.MethodPost, path, body, append([]string{asJSON}, headers...)...)
-}
-
 // pairOf is what an answer of the token endpoints holds.
-func pairOf(t testing.TB, a answer) map[string]string {
+func pairOf(t testing.TB, a harness.Answer) map[string]string {
 	t.Helper()
-	require.Equal(t, http.StatusOK, a.status, a.body)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	var pair map[string]string
-	require.NoError(t, json.Unmarshal([]byte(a.body), &pair), a.body)
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &pair), a.Body)
 	return pair
 }
 
@@ -42,41 +34,41 @@ const wonderland = `{"username":"alice","password":"wonderland"}`
 
 func TestIssuedTokensOpenWhatEdgeAuthGuards(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("wonderland\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com", "--pk", "7")
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("wonderland\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com", "--pk", "7")
 
-	pair := pairOf(t, g.postJSON("/api/token/", wonderland))
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+pair["access"]).status)
-	got := up.one(t)
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
-	assert.Equal(t, []string{"staff"}, header(got, "Remote-Groups"))
-	assert.Equal(t, []string{"alice@example.com"}, header(got, "Remote-Email"))
+	pair := pairOf(t, g.PostJSON("/api/token/", wonderland))
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Bearer "+pair["access"]).Status)
+	got := up.One(t)
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))
+	assert.Equal(t, []string{"staff"}, harness.HeaderOf(got, "Remote-Groups"))
+	assert.Equal(t, []string{"alice@example.com"}, harness.HeaderOf(got, "Remote-Email"))
 	assert.Contains(t, string(decoded(t, strings.Split(pair["access"], ".")[1])), `"user_id":"7"`)
 	for _, wrong := range []string{pair["refresh"], pair["access"] + "x"} {
-		assert.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: Bearer "+wrong).status)
+		assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Authorization: Bearer "+wrong).Status)
 	}
-	token := pairOf(t, g.do(http.MethodPost, "/api-token-auth/", "username=alice&password=wonderland", "Content-Type: application/x-www-form-urlencoded"))["token"]
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+token).status)
-	up.one(t)
+	token := pairOf(t, g.Do(http.MethodPost, "/api-token-auth/", "username=alice&password=wonderland", "Content-Type: application/x-www-form-urlencoded"))["token"]
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Token "+token).Status)
+	up.One(t)
 
-	second := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`))
-	assert.Equal(t, http.StatusOK, g.postJSON("/api/token/verify/", `{"token":"`+second["access"]+`"}`).status)
-	assert.Equal(t, http.StatusOK, g.postJSON("/api/token/blacklist/", `{"refresh":"`+second["refresh"]+`"}`).status)
-	a := g.postJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.JSONEq(t, `{"detail":"Token is blacklisted","code":"token_not_valid"}`, a.body)
-	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
-	assert.Empty(t, up.taken(), "endpoints are not forwarded")
+	second := pairOf(t, g.PostJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`))
+	assert.Equal(t, http.StatusOK, g.PostJSON("/api/token/verify/", `{"token":"`+second["access"]+`"}`).Status)
+	assert.Equal(t, http.StatusOK, g.PostJSON("/api/token/blacklist/", `{"refresh":"`+second["refresh"]+`"}`).Status)
+	a := g.PostJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.JSONEq(t, `{"detail":"Token is blacklisted","code":"token_not_valid"}`, a.Body)
+	assert.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	assert.Empty(t, up.Taken(), "endpoints are not forwarded")
 
-	third := pairOf(t, g.postJSON("/api/token/", wonderland))
-	g.edgeAuth("", "user", "logout", "alice")
-	assert.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"`+third["refresh"]+`"}`).status, "logged out everywhere")
-	log := g.log.String()
+	third := pairOf(t, g.PostJSON("/api/token/", wonderland))
+	g.EdgeAuth("", "user", "logout", "alice")
+	assert.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/refresh/", `{"refresh":"`+third["refresh"]+`"}`).Status, "logged out everywhere")
+	log := g.Log.String()
 	for _, secret := range []string{"wonderland", pair["refresh"][:60], token} {
 		assert.NotContains(t, log, secret)
 	}
@@ -84,7 +76,7 @@ func TestIssuedTokensOpenWhatEdgeAuthGuards(t *testing.T) {
 
 func TestIssuerBelowAPath(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth_issuer /other/* {
 		token /other/token/
 		jwks /keys
@@ -97,14 +89,14 @@ func TestIssuerBelowAPath(t *testing.T) {
 		}
 	}
 }`)
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
-	assert.Contains(t, g.postJSON("/other/token/", wonderland).body, `{"token":"ea_`)
-	assert.NotContains(t, g.get("/keys").body, "keys", "not what the matcher takes")
-	a := g.postJSON("/auth/api/token/", wonderland)
-	require.Equal(t, http.StatusOK, a.status, a.body)
-	assert.Contains(t, strings.Join(a.header.Values("Set-Cookie"), "\n"), "; Path=/auth/api/token/;")
-	assert.Equal(t, "/auth/login/?next=%2Fauth%2Faccount%2F", g.get("/auth/account/").header.Get("Location"))
-	assert.Equal(t, "/auth/login/?out=1", g.do(http.MethodPost, "/auth/logout/", "").header.Get("Location"))
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	assert.Contains(t, g.PostJSON("/other/token/", wonderland).Body, `{"token":"ea_`)
+	assert.NotContains(t, g.Get("/keys").Body, "keys", "not what the matcher takes")
+	a := g.PostJSON("/auth/api/token/", wonderland)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	assert.Contains(t, strings.Join(a.Header.Values("Set-Cookie"), "\n"), "; Path=/auth/api/token/;")
+	assert.Equal(t, "/auth/login/?next=%2Fauth%2Faccount%2F", g.Get("/auth/account/").Header.Get("Location"))
+	assert.Equal(t, "/auth/login/?out=1", g.Do(http.MethodPost, "/auth/logout/", "").Header.Get("Location"))
 }
 
 // TestOneLoginOnTwoGateways refreshes on both at once, and then plays the thief.
@@ -112,26 +104,26 @@ func TestOneLoginOnTwoGateways(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	key := filepath.Join(t.TempDir(), "key.pem")
-	require.NoError(t, os.WriteFile(key, []byte(privatePEM(t, newEd25519(t))), 0o600))
-	gateways := make([]*gateway, 2)
+	require.NoError(t, os.WriteFile(key, []byte(privatePEM(t, harness.NewEd25519(t))), 0o600))
+	gateways := make([]*harness.Gateway, 2)
 	for n := range gateways {
-		gateways[n] = startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n signing_key "+key+"\n}", `http://127.0.0.1:$PORT {
+		gateways[n] = harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n signing_key "+key+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth_issuer {
 		jwt
 		login_rate 3 1m
 	}
 }`)
 	}
-	gateways[0].edgeAuth("wonderland\n", "user", "add", "alice")
-	first := pairOf(t, gateways[0].postJSON("/api/token/", wonderland))
+	gateways[0].EdgeAuth("wonderland\n", "user", "add", "alice")
+	first := pairOf(t, gateways[0].PostJSON("/api/token/", wonderland))
 
 	pairs := make([]map[string]string, 50)
 	var all sync.WaitGroup
 	for n := range pairs {
 		all.Go(func() {
-			a, err := gateways[n%2].try(t.Context(), http.MethodPost, "/api/token/refresh/", `{"refresh":"`+first["refresh"]+`"}`, asJSON)
-			if assert.NoError(t, err) && assert.Equal(t, http.StatusOK, a.status, a.body) {
-				assert.NoError(t, json.Unmarshal([]byte(a.body), &pairs[n]))
+			a, err := gateways[n%2].Try(t.Context(), http.MethodPost, "/api/token/refresh/", `{"refresh":"`+first["refresh"]+`"}`, asJSON)
+			if assert.NoError(t, err) && assert.Equal(t, http.StatusOK, a.Status, a.Body) {
+				assert.NoError(t, json.Unmarshal([]byte(a.Body), &pairs[n]))
 			}
 		})
 	}
@@ -139,30 +131,30 @@ func TestOneLoginOnTwoGateways(t *testing.T) {
 	for _, pair := range pairs {
 		require.Equal(t, pairs[0], pair, "one family, and nobody is logged out")
 	}
-	second := pairOf(t, gateways[1].postJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`))
+	second := pairOf(t, gateways[1].PostJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`))
 
-	a := gateways[0].postJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`, "User-Agent: thief")
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	eventually(t, 5*time.Second, func() bool { return len(gateways[0].log.lines(`"event":"token_reused"`)) == 1 }, "theft is not told")
+	a := gateways[0].PostJSON("/api/token/refresh/", `{"refresh":"`+pairs[0]["refresh"]+`"}`, "User-Agent: thief")
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	harness.Eventually(t, 5*time.Second, func() bool { return len(gateways[0].Log.Lines(`"event":"token_reused"`)) == 1 }, "theft is not told")
 	for _, g := range gateways {
-		a = g.postJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
-		assert.Equal(t, http.StatusUnauthorized, a.status, "the owner is logged out too, and logs in anew")
-		assert.Contains(t, a.body, "Token is blacklisted")
+		a = g.PostJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`)
+		assert.Equal(t, http.StatusUnauthorized, a.Status, "the owner is logged out too, and logs in anew")
+		assert.Contains(t, a.Body, "Token is blacklisted")
 	}
 
 	for n := range 5 {
-		a = gateways[n%2].postJSON("/api/token/", `{"username":"alice","password":"wrong"}`)
+		a = gateways[n%2].PostJSON("/api/token/", `{"username":"alice","password":"wrong"}`)
 		want := http.StatusUnauthorized
 		if n >= 3 {
 			want = http.StatusTooManyRequests
 		}
-		assert.Equal(t, want, a.status, "one count for both")
+		assert.Equal(t, want, a.Status, "one count for both")
 	}
 }
 
 // npmClient makes the client's folder with its packages, once for all tests.
 var npmClient = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(scratch, "npmclient")
+	dir := filepath.Join(harness.Scratch, "npmclient")
 	if err := os.CopyFS(dir, os.DirFS("npmclient")); err != nil {
 		return "", err
 	}
@@ -187,24 +179,6 @@ func runNode(t testing.TB, env []string, args ...string) []byte {
 	return out
 }
 
-// serveTLS runs a site at https://localhost, with a certificate of Caddy's own,
-// and returns its address.
-func (g *gateway) serveTLS(global, site string) string {
-	g.t.Helper()
-	config := g.write("Caddyfile", "{\n\tadmin "+g.admin+"\n\tauto_https disable_redirects\n\tskip_install_trust\n"+global+"\n}\nhttps://localhost:$PORT {\n\ttls internal\n"+site+"\n}")
-	g.start("run", "--config", config, "--adapter", "caddyfile")
-	g.waitReady()
-	address := strings.Replace(strings.TrimPrefix(g.url, "http://"), "127.0.0.1", "localhost", 1)
-	eventually(g.t, 10*time.Second, func() bool {
-		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, "no certificate")
-	return "https://" + address
-}
-
 func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 	t.Parallel()
 	for delivery, body := range map[string][]string{
@@ -213,8 +187,8 @@ func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 	} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, "DELIVERY", delivery)
-			url := g.serveTLS("", `
+			g := harness.New(t, "DELIVERY", delivery)
+			url := g.ServeTLS("", `
 	edge_auth_issuer {
 		jwt
 		access_lifetime 3s
@@ -223,8 +197,8 @@ func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 	edge_auth
 	respond {http.auth.user.id}
 `)
-			g.edgeAuth("wonderland\n", "user", "add", "alice")
-			root := filepath.Join(g.dir, "data/caddy/pki/authorities/local/root.crt")
+			g.EdgeAuth("wonderland\n", "user", "add", "alice")
+			root := filepath.Join(g.Dir, "data/caddy/pki/authorities/local/root.crt")
 			out := runNode(t, []string{"NODE_EXTRA_CA_CERTS=" + root}, "client.js", url, delivery)
 			var met struct {
 				Refreshes, LoggedOut int
@@ -241,16 +215,9 @@ func TestStockClientOfSimpleJWTNeedsNoChange(t *testing.T) {
 			assert.Positive(t, met.Statuses["200"])
 			assert.Equal(t, http.StatusUnauthorized, met.LoggedOut)
 			assert.Empty(t, met.Cookies, "none is left")
-			assert.Empty(t, g.log.lines("token_reused"))
+			assert.Empty(t, g.Log.Lines("token_reused"))
 		})
 	}
-}
-
-func newEd25519(t testing.TB) ed25519.PrivateKey {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	return private
 }
 
 // TestLoginAndAccountInABrowser is a person with Chromium, without JavaScript.
@@ -261,9 +228,9 @@ func TestLoginAndAccountInABrowser(t *testing.T) {
 	if folder == "" {
 		folder = t.TempDir()
 	}
-	g := newGateway(t)
-	german := g.write("de.json", `{"log_in": "Anmelden", "username": "Name", "password": "Passwort"}`)
-	url := g.serveTLS("", `
+	g := harness.New(t)
+	german := g.Write("de.json", `{"log_in": "Anmelden", "username": "Name", "password": "Passwort"}`)
+	url := g.ServeTLS("", `
 	edge_auth_issuer {
 		session {
 			title "Looking Glass"
@@ -277,7 +244,7 @@ func TestLoginAndAccountInABrowser(t *testing.T) {
 	}
 	respond "hello {http.auth.user.id}"
 `)
-	g.edgeAuth("wonderland\n", "user", "add", "alice", "--name", "Alice Liddell", "--email", "alice@example.com", "--group", "staff")
+	g.EdgeAuth("wonderland\n", "user", "add", "alice", "--name", "Alice Liddell", "--email", "alice@example.com", "--group", "staff")
 	var met map[string]any
 	out := runNode(t, nil, "browser.js", url, folder)
 	require.NoError(t, json.Unmarshal(out, &met), string(out))
@@ -315,7 +282,7 @@ func TestPasskeyInABrowser(t *testing.T) {
 	if folder == "" {
 		folder = t.TempDir()
 	}
-	g := startGateway(t, "", `http://localhost:$PORT {
+	g := harness.Start(t, "", `http://localhost:$PORT {
 	edge_auth_issuer {
 		session {
 			passkeys localhost
@@ -329,9 +296,9 @@ func TestPasskeyInABrowser(t *testing.T) {
 	}
 	respond "hello {http.auth.user.id}"
 }`)
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
 	var met map[string]any
-	out := runNode(t, nil, "passkey.js", strings.Replace(g.url, "127.0.0.1", "localhost", 1), folder)
+	out := runNode(t, nil, "passkey.js", strings.Replace(g.URL, "127.0.0.1", "localhost", 1), folder)
 	require.NoError(t, json.Unmarshal(out, &met), string(out))
 	assert.Equal(t, map[string]any{
 		"made":    []any{[]any{"localhost", true}},

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 )
 
@@ -102,7 +103,7 @@ func setOf(signers ...idpKey) string {
 // token is a header line with a good token.
 func (k idpKey) token(t *testing.T, issuer, user string) string {
 	t.Helper()
-	claims := claimsOf(user)
+	claims := harness.ClaimsOf(user)
 	claims["iss"] = issuer
 	payload, err := json.Marshal(claims)
 	require.NoError(t, err)
@@ -114,18 +115,18 @@ func (k idpKey) token(t *testing.T, issuer, user string) string {
 // guarded is a gateway that trusts issuers, and what is behind it. Each test
 // asks for users of its own: what was verified once is not verified again.
 type guarded struct {
-	*gateway
+	*harness.Gateway
 
 	t    *testing.T
-	up   *upstream
+	up   *harness.Upstream
 	user atomic.Int64
 }
 
 // guard starts a gateway with one site for all issuers.
 func guard(t *testing.T, issuers ...string) *guarded {
 	t.Helper()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		jwt {
 			issuer ISSUERS
@@ -133,23 +134,23 @@ func guard(t *testing.T, issuers ...string) *guarded {
 		}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "ISSUERS", strings.Join(issuers, " "))
-	return &guarded{gateway: g, t: t, up: up}
+}`, "UPSTREAM", up.Addr, "ISSUERS", strings.Join(issuers, " "))
+	return &guarded{Gateway: g, t: t, up: up}
 }
 
 // ask sends a new token of a key to a path, and returns its user and the answer.
-func (g *guarded) ask(key idpKey, issuer string) (string, answer) {
+func (g *guarded) ask(key idpKey, issuer string) (string, harness.Answer) {
 	g.t.Helper()
 	user := fmt.Sprintf("user-%d", g.user.Add(1))
-	return user, g.get("/", key.token(g.t, issuer, user))
+	return user, g.Get("/", key.token(g.t, issuer, user))
 }
 
 // passes demands that a new token reaches the upstream, under its user's name.
 func (g *guarded) passes(key idpKey, issuer string) {
 	g.t.Helper()
 	user, a := g.ask(key, issuer)
-	require.Equal(g.t, http.StatusOK, a.status, a.body)
-	require.Equal(g.t, []string{user}, header(g.up.one(g.t), "Remote-User"))
+	require.Equal(g.t, http.StatusOK, a.Status, a.Body)
+	require.Equal(g.t, []string{user}, harness.HeaderOf(g.up.One(g.t), "Remote-User"))
 }
 
 // refuses demands that a new token is told to be wrong.
@@ -159,12 +160,12 @@ func (g *guarded) refuses(key idpKey, issuer string) {
 	g.isRefusal(a)
 }
 
-func (g *guarded) isRefusal(a answer) {
+func (g *guarded) isRefusal(a harness.Answer) {
 	g.t.Helper()
-	require.Equal(g.t, http.StatusUnauthorized, a.status, a.body)
-	require.Contains(g.t, a.header.Get("WWW-Authenticate"), `error="invalid_token"`)
-	require.Contains(g.t, a.body, `"code":"token_not_valid"`)
-	require.Empty(g.t, g.up.taken())
+	require.Equal(g.t, http.StatusUnauthorized, a.Status, a.Body)
+	require.Contains(g.t, a.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
+	require.Contains(g.t, a.Body, `"code":"token_not_valid"`)
+	require.Empty(g.t, g.up.Taken())
 }
 
 // cannotTell demands that nobody is told that a new token is wrong.
@@ -174,23 +175,23 @@ func (g *guarded) cannotTell(key idpKey, issuer string) {
 	g.isUnavailable(a)
 }
 
-func (g *guarded) isUnavailable(a answer) {
+func (g *guarded) isUnavailable(a harness.Answer) {
 	g.t.Helper()
-	require.Equal(g.t, http.StatusServiceUnavailable, a.status, a.body)
-	require.NotEmpty(g.t, a.header.Get("Retry-After"))
-	require.Empty(g.t, a.header.Get("WWW-Authenticate"))
-	require.JSONEq(g.t, `{"detail":"Service temporarily unavailable, try again later.","code":"service_unavailable"}`, a.body)
-	require.Empty(g.t, g.up.taken())
+	require.Equal(g.t, http.StatusServiceUnavailable, a.Status, a.Body)
+	require.NotEmpty(g.t, a.Header.Get("Retry-After"))
+	require.Empty(g.t, a.Header.Get("WWW-Authenticate"))
+	require.JSONEq(g.t, `{"detail":"Service temporarily unavailable, try again later.","code":"service_unavailable"}`, a.Body)
+	require.Empty(g.t, g.up.Taken())
 }
 
 // recovers waits until a new token passes.
 func (g *guarded) recovers(key idpKey, issuer string) {
 	g.t.Helper()
-	eventually(g.t, 20*time.Second, func() bool {
+	harness.Eventually(g.t, 20*time.Second, func() bool {
 		_, a := g.ask(key, issuer)
-		return a.status == http.StatusOK
+		return a.Status == http.StatusOK
 	}, "does not recover")
-	require.NotEmpty(g.t, g.up.taken())
+	require.NotEmpty(g.t, g.up.Taken())
 }
 
 func TestKeysOfAnIssuerRotate(t *testing.T) {
@@ -202,16 +203,16 @@ func TestKeysOfAnIssuerRotate(t *testing.T) {
 	require.Zero(t, i.fetches.Load(), "nothing is fetched before it is needed")
 	g.passes(old, i.URL)
 	cached := old.token(t, i.URL, "cached")
-	require.Equal(t, http.StatusOK, g.get("/", cached).status)
-	require.Equal(t, http.StatusOK, g.get("/", cached).status)
-	require.Len(t, g.up.taken(), 2)
+	require.Equal(t, http.StatusOK, g.Get("/", cached).Status)
+	require.Equal(t, http.StatusOK, g.Get("/", cached).Status)
+	require.Len(t, g.up.Taken(), 2)
 	require.EqualValues(t, 1, i.fetches.Load())
 
 	// The new key is fetched for the first of its tokens.
 	i.publishes(next)
 	g.passes(next, i.URL)
 	require.EqualValues(t, 2, i.fetches.Load())
-	g.isRefusal(g.get("/", cached)) // although it was verified before
+	g.isRefusal(g.Get("/", cached)) // although it was verified before
 	g.refuses(old, i.URL)
 	g.passes(next, i.URL)
 	require.EqualValues(t, 2, i.fetches.Load(), "the old kid is not looked for again")
@@ -235,15 +236,15 @@ func TestKeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
 	fetched := time.Now()
 	g.passes(a, i.URL)
 	cached := a.token(t, i.URL, "cached")
-	require.Equal(t, http.StatusOK, g.get("/", cached).status)
-	require.Len(t, g.up.taken(), 1)
+	require.Equal(t, http.StatusOK, g.Get("/", cached).Status)
+	require.Len(t, g.up.Taken(), 1)
 	publish(b)
-	eventually(t, 70*time.Second, func() bool { return i.fetches.Load() == 2 }, "nobody came by, and it was not refetched")
+	harness.Eventually(t, 70*time.Second, func() bool { return i.fetches.Load() == 2 }, "nobody came by, and it was not refetched")
 	assert.InDelta(t, 48, time.Since(fetched).Seconds(), 8)
-	eventually(t, 5*time.Second, func() bool { return g.get("/", cached).status == http.StatusUnauthorized }, "a key that was taken back verifies")
-	g.up.taken()
+	harness.Eventually(t, 5*time.Second, func() bool { return g.Get("/", cached).Status == http.StatusUnauthorized }, "a key that was taken back verifies")
+	g.up.Taken()
 	g.passes(b, i.URL)
-	g.isRefusal(g.get("/", cached))
+	g.isRefusal(g.Get("/", cached))
 }
 
 func TestIssuerThatDies(t *testing.T) {
@@ -258,8 +259,8 @@ func TestIssuerThatDies(t *testing.T) {
 		g.passes(key, i.URL)
 		g.cannotTell(stranger, i.URL) // its key may be a new one
 	}
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("key set can't be fetched")) == 1 }, "no log line")
-	assert.Len(t, g.log.lines("key set can't be fetched"), 1, "one line, however many requests")
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("key set can't be fetched")) == 1 }, "no log line")
+	assert.Len(t, g.Log.Lines("key set can't be fetched"), 1, "one line, however many requests")
 }
 
 func TestIssuerThatStallsHoldsUpOnlyUnknownKeys(t *testing.T) {
@@ -272,13 +273,13 @@ func TestIssuerThatStallsHoldsUpOnlyUnknownKeys(t *testing.T) {
 
 	i.does(stalled)
 	began := time.Now()
-	waiting := make(chan answer, 1)
+	waiting := make(chan harness.Answer, 1)
 	unknown := stranger.token(t, i.URL, "mallory")
 	go func() {
-		a, _ := g.try(t.Context(), http.MethodGet, "/", "", unknown)
+		a, _ := g.Try(t.Context(), http.MethodGet, "/", "", unknown)
 		waiting <- a
 	}()
-	eventually(t, 5*time.Second, func() bool { return i.fetches.Load() == 2 }, "it was not asked")
+	harness.Eventually(t, 5*time.Second, func() bool { return i.fetches.Load() == 2 }, "it was not asked")
 	for range 200 {
 		g.passes(key, i.URL)
 	}
@@ -372,7 +373,7 @@ func TestIssuerThatLies(t *testing.T) {
 			tell()
 			g.cannotTell(evil, i.URL) // it is looked for, and the lie is no answer
 			g.passes(key, i.URL)
-			assert.NotContains(t, g.log.String(), "root:x:0:0")
+			assert.NotContains(t, g.Log.String(), "root:x:0:0")
 		})
 	}
 	t.Cleanup(func() { assert.Zero(t, elsewhere.fetches.Load(), "nobody goes where a liar sends them") })
@@ -419,7 +420,7 @@ func TestEmptySetIsAnAnswerAndNoFault(t *testing.T) {
 	i.publishes()
 	g := guard(t, i.URL)
 	g.refuses(key, i.URL)
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("holds no key that can be used")) > 0 }, "no log line")
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("holds no key that can be used")) > 0 }, "no log line")
 }
 
 func TestSetIsNeverFetchedOverHTTPWhereHTTPSIsConfigured(t *testing.T) {
@@ -447,13 +448,13 @@ func TestSetIsNeverFetchedOverHTTPWhereHTTPSIsConfigured(t *testing.T) {
 			if c.configuration != nil {
 				i.configured(c.configuration)
 			}
-			up := startUpstream(t)
-			gateway := newGateway(t, "UPSTREAM", up.addr, "ISSUER", i.URL)
+			up := harness.StartUpstream(t)
+			gateway := harness.New(t, "UPSTREAM", up.Addr, "ISSUER", i.URL)
 			if name != "untrusted" {
 				trusted := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw})
-				gateway.env = append(gateway.env, "SSL_CERT_FILE="+gateway.write("ca.pem", string(trusted)))
+				gateway.Env = append(gateway.Env, "SSL_CERT_FILE="+gateway.Write("ca.pem", string(trusted)))
 			}
-			config := gateway.write("Caddyfile", `{
+			config := gateway.Write("Caddyfile", `{
 	admin off
 	auto_https off
 }
@@ -465,9 +466,9 @@ http://127.0.0.1:$PORT {
 	}
 	reverse_proxy UPSTREAM
 }`)
-			gateway.start("run", "--config", config, "--adapter", "caddyfile")
-			gateway.waitReady()
-			g := &guarded{gateway: gateway, t: t, up: up}
+			gateway.Run("run", "--config", config, "--adapter", "caddyfile")
+			gateway.WaitReady()
+			g := &guarded{Gateway: gateway, t: t, up: up}
 			if c.honest {
 				g.passes(key, i.URL)
 				return
@@ -522,7 +523,7 @@ func TestFloodOfUnknownKidsFetchesOnceIn30Seconds(t *testing.T) {
 			good.Go(func() {
 				for range sent {
 					_, a := g.ask(key, i.URL)
-					assert.Equal(t, http.StatusOK, a.status, "known keys are out of the flood's reach")
+					assert.Equal(t, http.StatusOK, a.Status, "known keys are out of the flood's reach")
 				}
 			})
 			g.flood(10000, i.URL)
@@ -532,15 +533,15 @@ func TestFloodOfUnknownKidsFetchesOnceIn30Seconds(t *testing.T) {
 				assert.Equal(t, known+1, i.fetches.Load())
 			}
 			assert.LessOrEqual(t, i.fetches.Load(), known+allowed)
-			passed := g.up.taken()
+			passed := g.up.Taken()
 			assert.Len(t, passed, sent)
 			for _, request := range passed {
-				require.Regexp(t, "^user-", header(request, "Remote-User")[0])
+				require.Regexp(t, "^user-", harness.HeaderOf(request, "Remote-User")[0])
 			}
 			t.Logf("10,000 tokens in %v", time.Since(began))
 
 			// The throttle outlives a reload.
-			require.NoError(t, g.reload(g.write("Caddyfile", "{\n\tadmin "+g.admin+"\n\tauto_https off\n}\n"+`http://127.0.0.1:$PORT {
+			require.NoError(t, g.Reload(g.Write("Caddyfile", "{\n\tadmin "+g.Admin+"\n\tauto_https off\n}\n"+`http://127.0.0.1:$PORT {
 	header X-Reloaded yes
 	edge_auth {
 		jwt ISSUERS {
@@ -550,8 +551,8 @@ func TestFloodOfUnknownKidsFetchesOnceIn30Seconds(t *testing.T) {
 	reverse_proxy UPSTREAM
 }`)))
 			_, a := g.ask(key, i.URL)
-			require.Equal(t, "yes", a.header.Get("X-Reloaded"))
-			g.up.one(t)
+			require.Equal(t, "yes", a.Header.Get("X-Reloaded"))
+			g.up.One(t)
 			g.flood(100, i.URL)
 			assert.LessOrEqual(t, i.fetches.Load(), known+1+int64(time.Since(began)/(30*time.Second)))
 			g.passes(key, i.URL)
@@ -574,7 +575,7 @@ func (g *guarded) flood(tokens int, issuer string) {
 		senders.Go(func() {
 			for n := next.Add(1); n <= int64(tokens); n = next.Add(1) {
 				stranger := idpKey{fmt.Sprintf("kid-%d", n), stranger.private}
-				req, err := http.NewRequest(http.MethodGet, g.url, nil)
+				req, err := http.NewRequest(http.MethodGet, g.URL, nil)
 				if err != nil {
 					g.t.Error(err)
 					return

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // seconds is a time as a token has it, with a fraction.
@@ -60,22 +62,22 @@ func checkExpiryEndsVerdict(r *jwtRows, t testing.TB) {
 	token := r.ed("exp", seconds(ends), "iat", "")
 	r.note(token)
 	seen := 0
-	eventually(t, 20*time.Second, func() bool {
+	harness.Eventually(t, 20*time.Second, func() bool {
 		began := time.Now()
 		a, err := r.line.send("/a", "Authorization: Bearer "+token)
 		require.NoError(t, err)
-		if a.status == http.StatusOK {
+		if a.Status == http.StatusOK {
 			require.True(t, began.Before(ends), "J78 accepted %v after its end", began.Sub(ends))
 			seen++
 			return false
 		}
-		require.False(t, time.Now().Before(ends), "J78 refused before its end: %s", a.body)
-		assert.Equal(t, http.StatusUnauthorized, a.status)
-		assert.Contains(t, a.body, "Token is expired")
+		require.False(t, time.Now().Before(ends), "J78 refused before its end: %s", a.Body)
+		assert.Equal(t, http.StatusUnauthorized, a.Status)
+		assert.Contains(t, a.Body, "Token is expired")
 		return true
 	}, "J78 the token never ends")
 	assert.Greater(t, seen, 1, "J78 seen before")
-	assert.Len(t, r.up.taken(), seen)
+	assert.Len(t, r.up.Taken(), seen)
 	assert.Contains(t, r.refusals(t, 1)[0].Error, "expired")
 }
 
@@ -89,7 +91,7 @@ func checkRevocation(r *jwtRows, t testing.TB) {
 		for _, token := range []string{first, first, second} {
 			r.check(t, jwtRow{name: "J06 before, " + name, site: "/revoked", token: token, want: accepted("alice")})
 		}
-		r.edgeAuth(first, "jwt", "revoke")
+		r.EdgeAuth(first, "jwt", "revoke")
 		revoked := refusedSaying("revoked", "Token is blacklisted")
 		r.check(t, jwtRow{name: "J06 revoked, " + name, site: "/revoked", token: first, want: revoked})
 		r.check(t, jwtRow{name: "J06 revoked, other spelling, " + name, site: "/revoked", token: second, want: revoked})
@@ -114,7 +116,7 @@ func (r *jwtRows) flood(t testing.TB, name, site string, tokens []string) map[st
 	judged := make([]int, senders) // how many got an answer of ours
 	var wg sync.WaitGroup
 	for sender := range senders {
-		line := newWire(t, r.gateway)
+		line := newWire(t, r.Gateway)
 		wg.Go(func() {
 			for i := sender; i < len(tokens); i += senders {
 				a, err := line.send(site, "Authorization: Bearer "+tokens[i])
@@ -122,16 +124,16 @@ func (r *jwtRows) flood(t testing.TB, name, site string, tokens []string) map[st
 					assert.Fail(t, name, err)
 					return
 				}
-				if strings.Contains(a.body, `"code":`) {
+				if strings.Contains(a.Body, `"code":`) {
 					judged[sender]++
 				}
-				ours := a.status == http.StatusUnauthorized && strings.Contains(a.header.Get("WWW-Authenticate"), "error=")
-				assert.True(t, ours || a.status == http.StatusBadRequest, "%s: %d for token %d %q", name, a.status, i, tokens[i])
+				ours := a.Status == http.StatusUnauthorized && strings.Contains(a.Header.Get("WWW-Authenticate"), "error=")
+				assert.True(t, ours || a.Status == http.StatusBadRequest, "%s: %d for token %d %q", name, a.Status, i, tokens[i])
 			}
 		})
 	}
 	wg.Wait()
-	assert.Empty(t, r.up.taken(), name)
+	assert.Empty(t, r.up.Taken(), name)
 	n := 0
 	for _, count := range judged {
 		n += count
@@ -223,17 +225,17 @@ func checkRepeats(r *jwtRows, t testing.TB) {
 // checkWarnings is what the log says at load and of key sets: J34, J52.
 func checkWarnings(r *jwtRows, t testing.TB) {
 	for _, issuer := range []string{issuerA, "joe"} { // of /open and /rfc, and of no other
-		said := slices.DeleteFunc(r.log.lines("no audience is demanded"), func(line string) bool { return !strings.Contains(line, `["`+issuer+`"]`) })
+		said := slices.DeleteFunc(r.Log.Lines("no audience is demanded"), func(line string) bool { return !strings.Contains(line, `["`+issuer+`"]`) })
 		assert.Len(t, said, 1, "J52 one warning of %s", issuer)
 	}
 	for _, kid := range []string{"rsa1024", "e1", "e2", "e3", "roca", "off", "enc", "ops", "x25519", "later", "es384 for ES256"} {
-		said := r.log.lines(`key \"` + kid + `\"`)
+		said := r.Log.Lines(`key \"` + kid + `\"`)
 		if assert.Len(t, said, 1, "J34 one warning of key %s", kid) {
 			assert.Contains(t, said[0], `"level":"warn"`)
 		}
 	}
 	for _, kid := range []string{"rs", "any", "es", "ed", "es384"} {
-		assert.Empty(t, r.log.lines(`key \"`+kid+`\"`), "nothing is wrong with key %s", kid)
+		assert.Empty(t, r.Log.Lines(`key \"`+kid+`\"`), "nothing is wrong with key %s", kid)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // goodRows are tokens that are as they should be.
 func goodRows(r *jwtRows, t testing.TB) rowList {
-	own := r.edgeAuth("", "jwt", "create", "alice", "--lifetime", "10m")
+	own := r.EdgeAuth("", "jwt", "create", "alice", "--lifetime", "10m")
 	claims := rowClaims()
 	rows := rowList{
 		{name: "J01 RS256", site: "/a", token: jws(headRS, claims, signRSA(r.keys.rsa)), want: accepted("alice")},

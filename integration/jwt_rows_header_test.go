@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // J13, J14, J15: extensions of the header, none of which is understood.
@@ -55,7 +57,7 @@ func criticalRows(r *jwtRows, _ testing.TB) rowList {
 // J17, J18: the name of the algorithm.
 func algorithmRows(r *jwtRows, _ testing.TB) rowList {
 	good := r.ed()
-	kept := decoded(r.t, good[strings.LastIndex(good, ".")+1:])
+	kept := decoded(r.T, good[strings.LastIndex(good, ".")+1:])
 	const notText, unknown, spelling = "without a text alg", "none, or unknown", "alg in another spelling"
 	var rows rowList
 	for alg, why := range map[string]string{
@@ -73,7 +75,7 @@ func algorithmRows(r *jwtRows, _ testing.TB) rowList {
 			rows.add("J17-J18 "+alg+" "+name, "/a", jws(head, rowClaims("sub", `"admin"`), sign), refused(why))
 		}
 		rows.add("J17 "+alg+" unsigned", "/a", jws(head, rowClaims(), gives(nil)), refused("a part is empty"))
-		rows.add("J17 "+alg+" with a secret", "/hs", jws(head, rowClaims(), hs256(rowSecret).sign), refused(why))
+		rows.add("J17 "+alg+" with a secret", "/hs", jws(head, rowClaims(), harness.HS256(rowSecret).Sign), refused(why))
 	}
 	// Readers that fold case would take this for "none".
 	head := `{"Alg":"none","alg":"EdDSA","kid":"ed"}`
@@ -117,7 +119,7 @@ func confusionRows(r *jwtRows, t testing.TB) rowList {
 	k := r.keys
 	forms := map[string][][]byte{"": {{0}}}
 	for kid, public := range map[string]any{"rs": &k.rsa.PublicKey, "any": &k.any.PublicKey, "es": &k.es.PublicKey, "ed": k.ed.Public()} {
-		text := publicPEM(t, public)
+		text := harness.PublicPEM(t, public)
 		block, _ := pem.Decode([]byte(text))
 		bare := strings.TrimSuffix(text, "\n")
 		forms[kid] = [][]byte{
@@ -169,13 +171,13 @@ func guessRows(_ *jwtRows, _ testing.TB) rowList {
 	guesses := append([]string{strings.Repeat("a", 1<<20), strings.Repeat("\x00", 32), strings.Repeat("\x00", 64)}, commonSecrets...)
 	var rows rowList
 	for i, guess := range guesses {
-		token := jws(headHS, rowClaims("sub", `"admin"`), hs256(guess).sign)
+		token := jws(headHS, rowClaims("sub", `"admin"`), harness.HS256(guess).Sign)
 		name := fmt.Sprintf("J22 guess %d, %.20q", i, guess)
 		rows.add(name, "/hs", token, refused("signature does not fit"))
-		other := jws(headHS, rowClaims("iss", `"hs"`), hs256(guess).sign)
+		other := jws(headHS, rowClaims("iss", `"hs"`), harness.HS256(guess).Sign)
 		rows.add(name+", one of several", "/two", other, refused("signature does not fit"))
 	}
-	good := jws(headHS, rowClaims("iss", `"hs"`), hs256(rowSecret).sign)
+	good := jws(headHS, rowClaims("iss", `"hs"`), harness.HS256(rowSecret).Sign)
 	rows.add("J22 the secret itself", "/two", good, accepted("alice"))
 	return rows
 }

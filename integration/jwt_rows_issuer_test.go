@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 const (
@@ -190,7 +192,7 @@ func (r *jwtRows) ed(changes ...string) string {
 
 // hs is one that is signed with the shared secret.
 func (r *jwtRows) hs(changes ...string) string {
-	return jws(headHS, rowClaims(changes...), hs256(rowSecret).sign)
+	return jws(headHS, rowClaims(changes...), harness.HS256(rowSecret).Sign)
 }
 
 // byOwn is one that our own key signed.
@@ -270,25 +272,25 @@ func startRows(t testing.TB) *jwtRows {
 		"/fresh": `{"keys":[` + strings.Join(fresh, ",") + `]}`,
 		"/one":   `{"keys":[` + fresh[0] + `]}`,
 	})
-	up := startUpstream(t)
-	g := newGateway(t, "UPSTREAM", up.addr, "IDP", idp.URL, "jwt A", "jwt "+issuerA, "jwt B", "jwt "+issuerB)
-	g.env = append(g.env, "ROW_SECRET="+rowSecret)
-	g.write("rs.pem", publicPEM(t, &keys.rsa.PublicKey))
-	g.write("es.pem", publicPEM(t, &keys.es.PublicKey))
-	g.write("ed.pem", publicPEM(t, keys.ed.Public()))
-	g.write("own.pem", privatePEM(t, keys.own))
-	g.write("rfc7515.jwk", rfc7515Key)
+	up := harness.StartUpstream(t)
+	g := harness.New(t, "UPSTREAM", up.Addr, "IDP", idp.URL, "jwt A", "jwt "+issuerA, "jwt B", "jwt "+issuerB)
+	g.Env = append(g.Env, "ROW_SECRET="+rowSecret)
+	g.Write("rs.pem", harness.PublicPEM(t, &keys.rsa.PublicKey))
+	g.Write("es.pem", harness.PublicPEM(t, &keys.es.PublicKey))
+	g.Write("ed.pem", harness.PublicPEM(t, keys.ed.Public()))
+	g.Write("own.pem", privatePEM(t, keys.own))
+	g.Write("rfc7515.jwk", rfc7515Key)
 	var policies, sites strings.Builder
 	for name, body := range rowPolicies {
 		fmt.Fprintf(&policies, "policy %s {\n %s\n}\n", name, body)
 		fmt.Fprintf(&sites, "handle /%s {\n edge_auth %s\n reverse_proxy UPSTREAM\n}\n", name, name)
 	}
-	g.start("run", "--adapter", "caddyfile", "--config", g.write("Caddyfile",
-		"{\n admin "+g.admin+"\n auto_https off\n debug\n servers {\n max_header_size 1MB\n}\n edge_auth {\n signing_key $DIR/own.pem\n "+policies.String()+"}\n}\n"+
+	g.Run("run", "--adapter", "caddyfile", "--config", g.Write("Caddyfile",
+		"{\n admin "+g.Admin+"\n auto_https off\n debug\n servers {\n max_header_size 1MB\n}\n edge_auth {\n signing_key $DIR/own.pem\n "+policies.String()+"}\n}\n"+
 			"http://127.0.0.1:$PORT http://api:$PORT {\n"+sites.String()+"}\n"))
-	g.waitReady()
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	return &jwtRows{gateway: g, up: up, keys: keys, idp: idp, line: newWire(t, g), sent: make(map[string]bool), started: time.Now()}
+	g.WaitReady()
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	return &jwtRows{Gateway: g, up: up, keys: keys, idp: idp, line: newWire(t, g), sent: make(map[string]bool), started: time.Now()}
 }
 
 func privatePEM(t testing.TB, key any) string {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // J33: which key is tried where a token names none, or one of no name.
@@ -68,7 +70,7 @@ func kidRows(r *jwtRows, _ testing.TB) rowList {
 			if site != "/hs" {
 				want = refused("no key fits")
 			}
-			token := jws(`{"alg":"HS256","kid":"`+kid+`"}`, rowClaims("sub", `"admin"`), hs256("").sign)
+			token := jws(`{"alg":"HS256","kid":"`+kid+`"}`, rowClaims("sub", `"admin"`), harness.HS256("").Sign)
 			rows.add(fmt.Sprintf("J32 kid %.30s at %s", kid, site), site, token, want)
 		}
 		token := jws(`{"alg":"EdDSA","kid":"`+kid+`"}`, rowClaims(), signEd(r.keys.ed))
@@ -340,10 +342,10 @@ func signatureRows(r *jwtRows, _ testing.TB) rowList {
 	for name, c := range map[string]try{
 		"one byte":               {"/a", headEd, gives([]byte{0})},
 		"one byte, HMAC":         {"/hs", headHS, gives([]byte{0})},
-		"HMAC of 16 bytes":       {"/hs", headHS, func(input []byte) []byte { return hs256(rowSecret).sign(input)[:16] }},
-		"HMAC of 31 bytes":       {"/hs", headHS, func(input []byte) []byte { return hs256(rowSecret).sign(input)[:31] }},
-		"HMAC and a byte":        {"/hs", headHS, func(input []byte) []byte { return append(hs256(rowSecret).sign(input), 0) }},
-		"HMAC of another token":  {"/hs", headHS, gives(hs256(rowSecret).sign([]byte("other")))},
+		"HMAC of 16 bytes":       {"/hs", headHS, func(input []byte) []byte { return harness.HS256(rowSecret).Sign(input)[:16] }},
+		"HMAC of 31 bytes":       {"/hs", headHS, func(input []byte) []byte { return harness.HS256(rowSecret).Sign(input)[:31] }},
+		"HMAC and a byte":        {"/hs", headHS, func(input []byte) []byte { return append(harness.HS256(rowSecret).Sign(input), 0) }},
+		"HMAC of another token":  {"/hs", headHS, gives(harness.HS256(rowSecret).Sign([]byte("other")))},
 		"EdDSA of another token": {"/a", headEd, gives(signEd(r.keys.ed)([]byte("other")))},
 		"RSA of another token":   {"/a", headRS, gives(signRSA(r.keys.rsa)([]byte("other")))},
 	} {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // J61 to J63, J67: tokens that are meant for something else.
@@ -99,8 +101,8 @@ func issuerRows(r *jwtRows, _ testing.TB) rowList {
 		"A's, for another audience":  {jws(headES, rowClaims("aud", `"other"`), byA), refused("another audience")},
 		"B's, for another audience":  {jws(headES, rowClaims("iss", `"`+issuerB+`"`, "aud", `"other"`), byB), refused("another audience")},
 		"the secret's, signed by A":  {jws(headES, rowClaims("iss", `"hs"`), byA), refused("no key fits")},
-		"A's, signed by the secret":  {jws(headHS, ofA, hs256(rowSecret).sign), refused("no key fits")},
-		"A's, its kid by the secret": {jws(`{"alg":"HS256","kid":"es"}`, ofA, hs256(rowSecret).sign), refused("no key fits")},
+		"A's, signed by the secret":  {jws(headHS, ofA, harness.HS256(rowSecret).Sign), refused("no key fits")},
+		"A's, its kid by the secret": {jws(`{"alg":"HS256","kid":"es"}`, ofA, harness.HS256(rowSecret).Sign), refused("no key fits")},
 		"the attacker's own issuer":  {jws(headES, rowClaims("iss", `"`+r.idp.URL+`/mallory"`), signEC(r.keys.mallory)), refused("issuer is none")},
 	} {
 		rows.add("J60 "+name, "/two", c.token, c.want)

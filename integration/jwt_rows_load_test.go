@@ -8,21 +8,23 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // TestJWTRowsAtLoad is rows J20, J44 and J76: what can't be meant, or is not
 // safe, is told before anybody could send a token.
 func TestJWTRowsAtLoad(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
+	g := harness.New(t)
 	keys := newRowKeys(t)
 	weak, err := os.ReadFile("testdata/rsa1024.pem")
 	require.NoError(t, err)
-	public := publicPEM(t, &keys.rsa.PublicKey)
+	public := harness.PublicPEM(t, &keys.rsa.PublicKey)
 	block, _ := pem.Decode([]byte(public))
 	require.NotNil(t, block)
 	for name, text := range map[string]string{
-		"rs.pem": public, "es.pem": publicPEM(t, &keys.es.PublicKey), "ed.pem": publicPEM(t, keys.ed.Public()), "crlf.pem": strings.ReplaceAll(public, "\n", "\r\n"),
+		"rs.pem": public, "es.pem": harness.PublicPEM(t, &keys.es.PublicKey), "ed.pem": harness.PublicPEM(t, keys.ed.Public()), "crlf.pem": strings.ReplaceAll(public, "\n", "\r\n"),
 		"own.pem": privatePEM(t, keys.own), "rsa-private.pem": privatePEM(t, keys.rsa), "rsa1024.pem": string(weak), "short.key": "only thirty-one characters long\n",
 		"rs.key": public, "rs.jwk": jwkRSA("", "", keys.rsa.N, 65537), "private.jwk": strings.Replace(jwkEd("x", "", keys.own), "{", `{"d":"`+b64(keys.own.Seed())+`",`, 1),
 		"e1.jwk": jwkRSA("x", "", keys.rsa.N, 1), "e2.jwk": jwkRSA("x", "", keys.rsa.N, 2), "e3.jwk": jwkRSA("x", "", keys.weak["e3"].n, 3),
@@ -30,9 +32,9 @@ func TestJWTRowsAtLoad(t *testing.T) {
 		"public.jwks": `{"keys":[` + jwkEC("x", "", &keys.es.PublicKey) + `]}`,
 		"both.jwks":   `{"keys":[` + jwkEC("x", "", &keys.es.PublicKey) + `,{"kty":"oct","kid":"y","k":"` + b64(rowSecret) + `"}]}`,
 	} {
-		g.write(name, text)
+		g.Write(name, text)
 	}
-	g.env = append(g.env, "ROW_PEM="+public, "ROW_SHORT="+rowSecret[:31], "ROW_SECRET="+rowSecret)
+	g.Env = append(g.Env, "ROW_PEM="+public, "ROW_SHORT="+rowSecret[:31], "ROW_SECRET="+rowSecret)
 
 	for _, row := range []struct{ name, options, want string }{
 		{"J20 HS256 with an RSA key in PEM", "key HS256 $DIR/rs.pem", "a public key is no secret"},
@@ -72,8 +74,8 @@ func TestJWTRowsAtLoad(t *testing.T) {
 		{"good: RS256 with an RSA key", "key RS256 $DIR/rs.pem\n leeway 5m", ""},
 		{"good: HS256 with a secret", "key HS256 {env.ROW_SECRET}\n max_lifetime 1h", ""},
 	} {
-		config := g.write("Caddyfile", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt "+issuerA+" {\n audience api\n "+row.options+"\n}\n}\n}\n")
-		_, err := g.command("", "validate", "--config", config, "--adapter", "caddyfile")
+		config := g.Write("Caddyfile", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt "+issuerA+" {\n audience api\n "+row.options+"\n}\n}\n}\n")
+		_, err := g.Command("", "validate", "--config", config, "--adapter", "caddyfile")
 		if row.want == "" {
 			require.NoError(t, err, row.name)
 			continue
@@ -85,7 +87,7 @@ func TestJWTRowsAtLoad(t *testing.T) {
 	}
 
 	// The same secret and public keys may be those of one issuer only apart.
-	config := g.write("Caddyfile", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt "+issuerA+" {\n key HS256 {env.ROW_SECRET}\n}\n jwt "+issuerA+" {\n key RS256 $DIR/rs.pem\n}\n}\n}\n")
-	out, err := g.command("", "validate", "--config", config, "--adapter", "caddyfile")
+	config := g.Write("Caddyfile", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt "+issuerA+" {\n key HS256 {env.ROW_SECRET}\n}\n jwt "+issuerA+" {\n key RS256 $DIR/rs.pem\n}\n}\n}\n")
+	out, err := g.Command("", "validate", "--config", config, "--adapter", "caddyfile")
 	assert.Error(t, err, "J76 a secret and public keys for one issuer, in two blocks: %s", out)
 }

@@ -30,6 +30,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // jwtRow is a token, or what is sent in place of one, and what must come of it.
@@ -115,9 +117,9 @@ func TestJWTRows(t *testing.T) {
 
 // jwtRows is a gateway with a policy for each kind of config.
 type jwtRows struct {
-	*gateway
+	*harness.Gateway
 
-	up      *upstream
+	up      *harness.Upstream
 	keys    *rowKeys
 	idp     *rowIssuer
 	line    *wire
@@ -138,8 +140,8 @@ func (r *jwtRows) check(t testing.TB, row jwtRow) {
 	a, err := r.line.send(row.site, lines...)
 	require.NoError(t, err, row.name)
 	assert.Less(t, time.Since(began), 5*time.Second, "%s: work is bounded", row.name)
-	good := r.judge(t, row, a, r.up.taken())
-	if !strings.Contains(a.body, `"code":`) {
+	good := r.judge(t, row, a, r.up.Taken())
+	if !strings.Contains(a.Body, `"code":`) {
 		return // accepted, or refused before it came to us
 	}
 	line := r.refusals(t, 1)[0]
@@ -154,17 +156,17 @@ func (r *jwtRows) check(t testing.TB, row jwtRow) {
 
 // judge holds an answer, and what the upstream got, to what a row wants. It
 // reports whether the row was answered as it should be.
-func (r *jwtRows) judge(t testing.TB, row jwtRow, a answer, got []string) bool {
+func (r *jwtRows) judge(t testing.TB, row jwtRow, a harness.Answer, got []string) bool {
 	t.Helper()
 	want := row.want
-	if a.status != want.status || len(got) > 0 != (want.user != "") {
-		return assert.Failf(t, row.name, "status %d is wanted, for '%s'; got %d %.80s; requests at the upstream: %d", want.status, want.user, a.status, a.body, len(got))
+	if a.Status != want.status || len(got) > 0 != (want.user != "") {
+		return assert.Failf(t, row.name, "status %d is wanted, for '%s'; got %d %.80s; requests at the upstream: %d", want.status, want.user, a.Status, a.Body, len(got))
 	}
 	if want.user != "" {
 		return assert.Len(t, got, 1, row.name) &&
-			assert.Equal(t, []string{want.user}, header(got[0], "Remote-User"), row.name) &&
-			assert.Empty(t, header(got[0], "Authorization"), row.name) &&
-			assert.Empty(t, header(got[0], "Cookie"), row.name)
+			assert.Equal(t, []string{want.user}, harness.HeaderOf(got[0], "Remote-User"), row.name) &&
+			assert.Empty(t, harness.HeaderOf(got[0], "Authorization"), row.name) &&
+			assert.Empty(t, harness.HeaderOf(got[0], "Cookie"), row.name)
 	}
 	if want.code == "" {
 		return true
@@ -173,8 +175,8 @@ func (r *jwtRows) judge(t testing.TB, row jwtRow, a answer, got []string) bool {
 		Code, Detail string
 		Messages     []struct{ Message string }
 	}
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
-		return assert.Failf(t, row.name, "%v: %s", err, a.body)
+	if err := json.Unmarshal([]byte(a.Body), &body); err != nil {
+		return assert.Failf(t, row.name, "%v: %s", err, a.Body)
 	}
 	challenge := `Bearer realm="api"` + want.problem
 	if want.problem != "" { // the challenge says what the body does
@@ -184,10 +186,10 @@ func (r *jwtRows) judge(t testing.TB, row jwtRow, a answer, got []string) bool {
 		}
 		challenge += `, error_description="` + said + `"`
 	}
-	return assert.Equal(t, []string{challenge}, a.header["Www-Authenticate"], row.name) &&
+	return assert.Equal(t, []string{challenge}, a.Header["Www-Authenticate"], row.name) &&
 		assert.Equal(t, want.code, body.Code, row.name) &&
 		assert.NotEmpty(t, body.Detail, row.name) &&
-		assert.Contains(t, a.body, want.says, row.name)
+		assert.Contains(t, a.Body, want.says, row.name)
 }
 
 // leadSize is how much of a part of a token tells it from all other text.
@@ -215,7 +217,7 @@ func (r *jwtRows) refusals(t testing.TB, n int) []refusedLine {
 	found := make([]refusedLine, 0, n)
 	deadline := time.Now().Add(10 * time.Second)
 	for len(found) < n {
-		line, _, whole := strings.Cut(r.log.String()[r.read:], "\n")
+		line, _, whole := strings.Cut(r.Log.String()[r.read:], "\n")
 		if !whole {
 			require.True(t, time.Now().Before(deadline), "the log tells of %d refusals, not of %d", len(found), n)
 			time.Sleep(50 * time.Microsecond)
@@ -233,7 +235,7 @@ func (r *jwtRows) refusals(t testing.TB, n int) []refusedLine {
 // checkLog finds nothing of any token in the log.
 func (r *jwtRows) checkLog(t testing.TB) {
 	t.Helper()
-	text := r.log.String()
+	text := r.Log.String()
 	require.Greater(t, len(r.sent), 1000)
 	for at := range len(text) - leadSize {
 		if r.sent[text[at:at+leadSize]] {
@@ -259,9 +261,9 @@ type wire struct {
 	in   *bufio.Reader
 }
 
-func newWire(t testing.TB, g *gateway) *wire {
+func newWire(t testing.TB, g *harness.Gateway) *wire {
 	t.Helper()
-	w := &wire{addr: strings.TrimPrefix(g.url, "http://")}
+	w := &wire{addr: strings.TrimPrefix(g.URL, "http://")}
 	t.Cleanup(w.close)
 	return w
 }
@@ -274,16 +276,16 @@ func (w *wire) close() {
 }
 
 // send asks for a path with header lines as they stand.
-func (w *wire) send(path string, lines ...string) (answer, error) {
+func (w *wire) send(path string, lines ...string) (harness.Answer, error) {
 	if w.conn == nil {
 		conn, err := net.Dial("tcp", w.addr)
 		if err != nil {
-			return answer{}, err
+			return harness.Answer{}, err
 		}
 		w.conn, w.in = conn, bufio.NewReader(conn)
 	}
 	if err := w.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return answer{}, err
+		return harness.Answer{}, err
 	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: api\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n"
 	// A server that has read enough answers before all is written.
@@ -303,14 +305,14 @@ func (w *wire) send(path string, lines ...string) (answer, error) {
 	return a, err
 }
 
-func readAnswer(in *bufio.Reader) (a answer, ends bool, err error) {
+func readAnswer(in *bufio.Reader) (a harness.Answer, ends bool, err error) {
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return answer{}, true, err
+		return harness.Answer{}, true, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(body)}, resp.Close, err
+	return harness.Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}, resp.Close, err
 }
 
 // b64 is base64url without padding.

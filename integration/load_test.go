@@ -12,12 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "debug", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "debug", `http://127.0.0.1:$PORT {
 	log
 	edge_auth {
 		token
@@ -28,28 +30,28 @@ func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
 	reverse_proxy UPSTREAM {
 		header_up X-Seen {http.auth.user.id}/{http.auth.user.method}/{http.auth.user.groups}/{http.auth.user.claims.token_name}
 	}
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
-	token := g.edgeAuth("", "token", "create", "alice", "--name", "ci")
-	session := g.edgeAuth("", "session", "create", "alice")
-	jwt := g.edgeAuth("", "jwt", "create", "alice")
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+token).status)
-	assert.Equal(t, []string{"alice/token/staff/ci"}, header(up.one(t), "X-Seen"))
-	require.Equal(t, http.StatusOK, g.get("/", "Cookie: __Host-edge_auth="+session).status)
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+jwt).status)
-	require.Equal(t, http.StatusOK, g.get("/", basicHeader("correct horse")).status)
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	token := g.EdgeAuth("", "token", "create", "alice", "--name", "ci")
+	session := g.EdgeAuth("", "session", "create", "alice")
+	jwt := g.EdgeAuth("", "jwt", "create", "alice")
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Token "+token).Status)
+	assert.Equal(t, []string{"alice/token/staff/ci"}, harness.HeaderOf(up.One(t), "X-Seen"))
+	require.Equal(t, http.StatusOK, g.Get("/", "Cookie: __Host-edge_auth="+session).Status)
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Bearer "+jwt).Status)
+	require.Equal(t, http.StatusOK, g.Get("/", harness.BasicHeader("correct horse")).Status)
 	wrong := []string{"Token ea_canary1canary1", "Bearer eyJcanary2.eyJ.x", "Basic Y2FuYXJ5MzpjYW5hcnkz"}
 	for _, credential := range wrong {
-		require.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: "+credential).status)
+		require.Equal(t, http.StatusUnauthorized, g.Get("/", "Authorization: "+credential).Status)
 	}
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"user_id":"alice"`)) == 4 }, "user_id is missing")
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines(`"user_id":"alice"`)) == 4 }, "user_id is missing")
 
-	log := g.log.String()
+	log := g.Log.String()
 	for _, secret := range []string{token, session, jwt, jwt[strings.LastIndex(jwt, "."):], "correct horse", "canary1", "canary2", "Y2FuYXJ5MzpjYW5hcnkz", "canary3"} {
 		assert.NotContains(t, log, secret)
 	}
 	// Nor does the file that keeps the records hold one.
-	file, err := os.ReadFile(filepath.Join(g.dir, "data", "caddy", "edge_auth.db"))
+	file, err := os.ReadFile(filepath.Join(g.Dir, "data", "caddy", "edge_auth.db"))
 	require.NoError(t, err)
 	for _, secret := range []string{token, session, "correct horse"} {
 		assert.NotContains(t, string(file), secret)
@@ -58,7 +60,7 @@ func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
 
 func TestOpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	handle /open/* {
 		reverse_proxy 127.0.0.1:9
 	}
@@ -71,9 +73,9 @@ func TestOpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
 		}
 		reverse_proxy 127.0.0.1:9
 	}
-}`, "BASIC", basicAlice(t))
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("clients can forge them")) > 0 }, "no warning")
-	lines := g.log.lines("clients can forge them")
+}`, "BASIC", harness.BasicAlice(t))
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("clients can forge them")) > 0 }, "no warning")
+	lines := g.Log.Lines("clients can forge them")
 	require.Len(t, lines, 1)
 	assert.Contains(t, lines[0], "path /open/*")
 	assert.Contains(t, lines[0], `"upstream":"127.0.0.1:9"`)
@@ -81,7 +83,7 @@ func TestOpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
 
 func TestErrorRoutesThatNothingStripsAreRefused(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, "BASIC", basicAlice(t))
+	g := harness.New(t, "BASIC", harness.BasicAlice(t))
 	site := `{
 	admin off
 }
@@ -98,9 +100,9 @@ http://127.0.0.1:$PORT {
 	}
 }
 `
-	_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", g.write("Caddyfile", strings.Replace(site, "STRIP", "", 1)))
+	_, err := g.Command("", "validate", "--adapter", "caddyfile", "--config", g.Write("Caddyfile", strings.Replace(site, "STRIP", "", 1)))
 	require.ErrorContains(t, err, "put 'edge_auth off' first into handle_errors")
-	_, err = g.command("", "validate", "--adapter", "caddyfile", "--config", g.write("Caddyfile", strings.Replace(site, "STRIP", "edge_auth off", 1)))
+	_, err = g.Command("", "validate", "--adapter", "caddyfile", "--config", g.Write("Caddyfile", strings.Replace(site, "STRIP", "edge_auth off", 1)))
 	require.NoError(t, err)
 }
 
@@ -119,9 +121,9 @@ func TestMistakesAreRefusedByValidate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			config := g.write("Caddyfile", "{\n admin off\n}\nhttp://127.0.0.1:$PORT {\n edge_auth {\n"+c.body+"\n}\n}\n")
-			_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", config)
+			g := harness.New(t)
+			config := g.Write("Caddyfile", "{\n admin off\n}\nhttp://127.0.0.1:$PORT {\n edge_auth {\n"+c.body+"\n}\n}\n")
+			_, err := g.Command("", "validate", "--adapter", "caddyfile", "--config", config)
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -129,33 +131,33 @@ func TestMistakesAreRefusedByValidate(t *testing.T) {
 
 func TestValidateLeavesARunningCaddyAlone(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	token := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
-	_, err := g.command("", "validate", "--adapter", "caddyfile", "--config", g.dir+"/Caddyfile")
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	token := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	_, err := g.Command("", "validate", "--adapter", "caddyfile", "--config", g.Dir+"/Caddyfile")
 	require.NoError(t, err, "the store's file is locked by the running Caddy, and validate does not touch it")
-	assert.Equal(t, http.StatusOK, g.get("/", token).status)
+	assert.Equal(t, http.StatusOK, g.Get("/", token).Status)
 }
 
 func TestSecondCaddyOnOneStoreFileIsToldSo(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "edge_auth {\n store embedded $DIR/shared.db\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	second := newGateway(t)
-	config := second.write("Caddyfile", "{\n admin off\n edge_auth {\n store embedded "+g.dir+"/shared.db\n}\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n}\n")
-	_, err := second.command("", "run", "--adapter", "caddyfile", "--config", config)
+	g := harness.Start(t, "edge_auth {\n store embedded $DIR/shared.db\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	second := harness.New(t)
+	config := second.Write("Caddyfile", "{\n admin off\n edge_auth {\n store embedded "+g.Dir+"/shared.db\n}\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n}\n")
+	_, err := second.Command("", "run", "--adapter", "caddyfile", "--config", config)
 	require.ErrorContains(t, err, "shared.db is in use by another process")
 }
 
 func TestMetricsCountOutcomes(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "metrics", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	g.get("/", alice)
-	g.get("/")
-	g.get("/", basicHeader("wrong"))
-	metrics := g.metrics()
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "metrics", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	g.Get("/", harness.Alice)
+	g.Get("/")
+	g.Get("/", harness.BasicHeader("wrong"))
+	metrics := g.Metrics()
 	for _, want := range []string{
 		`caddy_edge_auth_requests_total{authenticator="basic",outcome="accepted",policy="inline"} 1`,
 		`caddy_edge_auth_requests_total{authenticator="",outcome="absent",policy="inline"} 1`,
@@ -176,11 +178,11 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 	require.NoError(t, err)
 	example, err := os.ReadFile("../Caddyfile.example")
 	require.NoError(t, err)
-	g := newGateway(t)
-	ports := strings.NewReplacer("localhost:8080", strings.TrimPrefix(g.url, "http://"), "localhost:8081", g.vars.Replace("127.0.0.1:$PORT2"), "\tauto_https off", "\tauto_https off\n\tadmin "+g.admin)
-	g.start("run", "--adapter", "caddyfile", "--config", g.write("Caddyfile", ports.Replace(string(example))))
-	g.waitReady()
-	eventually(t, 20*time.Second, func() bool { return len(g.log.lines("demo user made")) == 1 }, "no demo user:\n%s", g.log)
+	g := harness.New(t)
+	ports := strings.NewReplacer("localhost:8080", strings.TrimPrefix(g.URL, "http://"), "localhost:8081", g.Vars.Replace("127.0.0.1:$PORT2"), "\tauto_https off", "\tauto_https off\n\tadmin "+g.Admin)
+	g.Run("run", "--adapter", "caddyfile", "--config", g.Write("Caddyfile", ports.Replace(string(example))))
+	g.WaitReady()
+	harness.Eventually(t, 20*time.Second, func() bool { return len(g.Log.Lines("demo user made")) == 1 }, "no demo user:\n%s", g.Log)
 
 	blocks := tour.FindAllStringSubmatch(string(readme), -1)
 	require.Len(t, blocks, 7)
@@ -189,9 +191,9 @@ func TestTourOfTheREADMERunsAsPrinted(t *testing.T) {
 		script += "echo '== " + string(rune('1'+i)) + "'\n" + block[1]
 	}
 	script = ports.Replace(script)
-	script = strings.ReplaceAll(script, "./caddy edge-auth", caddyBinary+" edge-auth --address "+g.admin)
+	script = strings.ReplaceAll(script, "./caddy edge-auth", harness.Caddy+" edge-auth --address "+g.Admin)
 	cmd := exec.Command("bash", "-c", script)
-	cmd.Env = g.env
+	cmd.Env = g.Env
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 
@@ -228,11 +230,11 @@ func TestEveryCaddyfileInTheDocsIsValid(t *testing.T) {
 		require.NoError(t, err)
 		for i, block := range blocks.FindAllStringSubmatch(string(text), -1) {
 			found++
-			g := newGateway(t)
-			g.env = append(g.env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40),
+			g := harness.New(t)
+			g.Env = append(g.Env, "REDIS_USER=u", "REDIS_PASSWORD=p", "SIGNING_KEY="+strings.Repeat("k", 40),
 				"SESSION_SECRET=s", "INTROSPECT_SECRET=s", "SECRET_KEY=s", "COOKIE_PASSWORD=s", "SESSION_KEY=s", "APP_KEY="+strings.Repeat("k", 32))
-			config := g.write("Caddyfile", strings.ReplaceAll(wholeSite(block[1]), "/var/log/caddy", g.dir))
-			out, err := g.command("", "adapt", "--adapter", "caddyfile", "--config", config, "--validate")
+			config := g.Write("Caddyfile", strings.ReplaceAll(wholeSite(block[1]), "/var/log/caddy", g.Dir))
+			out, err := g.Command("", "adapt", "--adapter", "caddyfile", "--config", config, "--validate")
 			require.NoError(t, err, "%s, block %d: %s", file, i+1, out)
 		}
 	}
@@ -249,7 +251,7 @@ func wholeSite(block string) string {
 
 func TestRiskyConfigsAreWarnedAbout(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "edge_auth {\n store redis redis://127.0.0.1:1\n}", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "edge_auth {\n store redis redis://127.0.0.1:1\n}", `http://127.0.0.1:$PORT {
 	log
 	edge_auth {
 		token {
@@ -267,15 +269,15 @@ http://127.0.0.1:$PORT2 {
 		session django
 	}
 }`)
-	assert.Len(t, g.log.lines("mixes own user names"), 1)
-	assert.Len(t, g.log.lines("access log shows"), 1)
-	assert.Len(t, g.log.lines("no audience is demanded"), 1)
+	assert.Len(t, g.Log.Lines("mixes own user names"), 1)
+	assert.Len(t, g.Log.Lines("access log shows"), 1)
+	assert.Len(t, g.Log.Lines("no audience is demanded"), 1)
 }
 
 func TestErrorPagesGetNoCredentials(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		session
@@ -285,12 +287,12 @@ func TestErrorPagesGetNoCredentials(t *testing.T) {
 	handle_errors {
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	for _, credential := range []string{alice, basicHeader("wrong")} {
-		g.get("/", credential, "Cookie: __Host-edge_auth="+strings.Repeat("A", 43)+"; theme=dark")
-		got := up.one(t)
-		assert.Empty(t, header(got, "Authorization"))
-		assert.Equal(t, []string{"theme=dark"}, header(got, "Cookie"))
-		assert.Empty(t, header(got, "Remote-User"))
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	for _, credential := range []string{harness.Alice, harness.BasicHeader("wrong")} {
+		g.Get("/", credential, "Cookie: __Host-edge_auth="+strings.Repeat("A", 43)+"; theme=dark")
+		got := up.One(t)
+		assert.Empty(t, harness.HeaderOf(got, "Authorization"))
+		assert.Equal(t, []string{"theme=dark"}, harness.HeaderOf(got, "Cookie"))
+		assert.Empty(t, harness.HeaderOf(got, "Remote-User"))
 	}
 }

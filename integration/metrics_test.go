@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,66 +11,54 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
-// metric is what a series says, named as Prometheus prints it; -1: there is none.
-func (g *gateway) metric(series string) float64 {
-	g.t.Helper()
-	for line := range strings.Lines(g.metrics()) {
-		if value, ok := strings.CutPrefix(line, series+" "); ok {
-			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			require.NoError(g.t, err)
-			return number
-		}
-	}
-	return -1
-}
-
 // measures demands values of series.
-func (g *gateway) measures(want map[string]float64) {
-	g.t.Helper()
+func measures(g *harness.Gateway, want map[string]float64) {
+	g.T.Helper()
 	for series, value := range want {
-		assert.InDelta(g.t, value, g.metric(series), 0, series)
+		assert.InDelta(g.T, value, g.Metric(series), 0, series)
 	}
 }
 
 func TestMetricsTellOfTheStoreAndTheCaches(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g, token := startOnRedis(t, redis, up, "cache 1000")
 	name := `store="redis ` + redis.Addr + `/0"`
 	const tracking = "caddy_edge_auth_store_tracking{"
-	eventually(t, 5*time.Second, func() bool { return g.metric(tracking+name+"}") == 1 }, "tracking is not on")
+	harness.Eventually(t, 5*time.Second, func() bool { return g.Metric(tracking+name+"}") == 1 }, "tracking is not on")
 
-	news := g.metric("caddy_edge_auth_cache_invalidations_total{" + name + "}")
+	news := g.Metric("caddy_edge_auth_cache_invalidations_total{" + name + "}")
 	wrong := "Authorization: Token " + strings.Repeat("0", 40)
-	eventually(t, 5*time.Second, func() bool {
-		require.Equal(t, http.StatusOK, g.get("/", token).status)
-		require.Equal(t, http.StatusUnauthorized, g.get("/", wrong).status)
-		return g.metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="hit"}`) > 0 &&
-			g.metric(`caddy_edge_auth_cache_lookups_total{cache="refusals",result="hit"}`) > 0
+	harness.Eventually(t, 5*time.Second, func() bool {
+		require.Equal(t, http.StatusOK, g.Get("/", token).Status)
+		require.Equal(t, http.StatusUnauthorized, g.Get("/", wrong).Status)
+		return g.Metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="hit"}`) > 0 &&
+			g.Metric(`caddy_edge_auth_cache_lookups_total{cache="refusals",result="hit"}`) > 0
 	}, "no hits")
-	assert.Positive(t, g.metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="miss"}`))
-	assert.Positive(t, g.metric(`caddy_edge_auth_store_duration_seconds_count{operation="get",`+name+`}`))
-	g.measures(map[string]float64{
+	assert.Positive(t, g.Metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="miss"}`))
+	assert.Positive(t, g.Metric(`caddy_edge_auth_store_duration_seconds_count{operation="get",`+name+`}`))
+	measures(g, map[string]float64{
 		`caddy_edge_auth_cache_entries{cache="refusals"}`:                  1,
 		`caddy_edge_auth_cache_bytes{cache="refusals"}`:                    16 << 10,
 		`caddy_edge_auth_store_errors_total{operation="get",` + name + `}`: 0,
 	})
 
-	g.edgeAuth("", "user", "disable", "alice")
-	eventually(t, 5*time.Second, func() bool {
-		g.get("/", token)
-		return g.metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="stale"}`) > 0
+	g.EdgeAuth("", "user", "disable", "alice")
+	harness.Eventually(t, 5*time.Second, func() bool {
+		g.Get("/", token)
+		return g.Metric(`caddy_edge_auth_cache_lookups_total{cache="findings",result="stale"}`) > 0
 	}, "nothing is stale")
-	assert.Greater(t, g.metric("caddy_edge_auth_cache_invalidations_total{"+name+"}"), news)
+	assert.Greater(t, g.Metric("caddy_edge_auth_cache_invalidations_total{"+name+"}"), news)
 
 	redis.Kill()
-	eventually(t, 10*time.Second, func() bool {
-		g.get("/", wrong)
-		return g.metric(tracking+name+"}") == 0 && g.metric(`caddy_edge_auth_store_errors_total{operation="get",`+name+`}`) > 0
+	harness.Eventually(t, 10*time.Second, func() bool {
+		g.Get("/", wrong)
+		return g.Metric(tracking+name+"}") == 0 && g.Metric(`caddy_edge_auth_store_errors_total{operation="get",`+name+`}`) > 0
 	}, "an outage is not told")
 }
 
@@ -81,24 +68,24 @@ func TestMetricsMeasureAuthenticationWithoutTheUpstream(t *testing.T) {
 	const delay = 2 * time.Second
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(delay) }))
 	t.Cleanup(slow.Close)
-	g := startGateway(t, "metrics\nedge_auth {\n policy api {\n token\n}\n}", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "metrics\nedge_auth {\n policy api {\n token\n}\n}", `http://127.0.0.1:$PORT {
 	edge_auth api
 	reverse_proxy UPSTREAM
 }`, "UPSTREAM", strings.TrimPrefix(slow.URL, "http://"))
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
 	began := time.Now()
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+g.edgeAuth("", "token", "create", "alice")).status)
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Token "+g.EdgeAuth("", "token", "create", "alice")).Status)
 	require.Greater(t, time.Since(began), delay)
-	g.get("/")
-	assert.InDelta(t, 2, g.metric(`caddy_edge_auth_authentication_duration_seconds_count{policy="api"}`), 0)
-	sum := g.metric(`caddy_edge_auth_authentication_duration_seconds_sum{policy="api"}`)
+	g.Get("/")
+	assert.InDelta(t, 2, g.Metric(`caddy_edge_auth_authentication_duration_seconds_count{policy="api"}`), 0)
+	sum := g.Metric(`caddy_edge_auth_authentication_duration_seconds_sum{policy="api"}`)
 	assert.Positive(t, sum)
 	assert.Less(t, sum, delay.Seconds())
 }
 
 func TestMetricsTellWhatTheIssuerDid(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "metrics", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "metrics", `http://127.0.0.1:$PORT {
 	edge_auth_issuer {
 		jwt
 		token
@@ -106,27 +93,27 @@ func TestMetricsTellWhatTheIssuerDid(t *testing.T) {
 		login_rate 3 1m
 	}
 }`)
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
-	g.measures(map[string]float64{`caddy_edge_auth_refreshes_total{outcome="reused"}`: 0, "caddy_edge_auth_logouts_total": 0}) // before the first
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	measures(g, map[string]float64{`caddy_edge_auth_refreshes_total{outcome="reused"}`: 0, "caddy_edge_auth_logouts_total": 0}) // before the first
 
-	pair := pairOf(t, g.postJSON("/api/token/", wonderland))
-	pairOf(t, g.postJSON("/api-token-auth/", wonderland))
-	a := g.postJSON("/login/", wonderland)
-	require.Equal(t, http.StatusOK, a.status, a.body)
-	cookie, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
-	second := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`))
-	third := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`))
-	require.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"nonsense"}`).status)
-	require.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`, "User-Agent: thief").status)
-	require.Equal(t, http.StatusUnauthorized, g.postJSON("/api/token/refresh/", `{"refresh":"`+third["refresh"]+`"}`).status)
-	require.Equal(t, http.StatusOK, g.postJSON("/logout/", `{}`, "Cookie: "+cookie).status)
-	last := pairOf(t, g.postJSON("/api/token/", wonderland))
-	require.Equal(t, http.StatusOK, g.postJSON("/api/token/blacklist/", `{"refresh":"`+last["refresh"]+`"}`).status)
-	require.Equal(t, http.StatusBadRequest, g.postJSON("/api/token/", `{"username":"alice"}`).status, "no login at all")
+	pair := pairOf(t, g.PostJSON("/api/token/", wonderland))
+	pairOf(t, g.PostJSON("/api-token-auth/", wonderland))
+	a := g.PostJSON("/login/", wonderland)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	cookie, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), ";")
+	second := pairOf(t, g.PostJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`))
+	third := pairOf(t, g.PostJSON("/api/token/refresh/", `{"refresh":"`+second["refresh"]+`"}`))
+	require.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/refresh/", `{"refresh":"nonsense"}`).Status)
+	require.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`, "User-Agent: thief").Status)
+	require.Equal(t, http.StatusUnauthorized, g.PostJSON("/api/token/refresh/", `{"refresh":"`+third["refresh"]+`"}`).Status)
+	require.Equal(t, http.StatusOK, g.PostJSON("/logout/", `{}`, "Cookie: "+cookie).Status)
+	last := pairOf(t, g.PostJSON("/api/token/", wonderland))
+	require.Equal(t, http.StatusOK, g.PostJSON("/api/token/blacklist/", `{"refresh":"`+last["refresh"]+`"}`).Status)
+	require.Equal(t, http.StatusBadRequest, g.PostJSON("/api/token/", `{"username":"alice"}`).Status, "no login at all")
 	for range 5 {
-		g.postJSON("/api/token/", `{"username":"nobody","password":"wrong"}`)
+		g.PostJSON("/api/token/", `{"username":"nobody","password":"wrong"}`)
 	}
-	g.measures(map[string]float64{
+	measures(g, map[string]float64{
 		`caddy_edge_auth_logins_total{outcome="success"}`:     4,
 		`caddy_edge_auth_logins_total{outcome="refused"}`:     3,
 		`caddy_edge_auth_logins_total{outcome="throttled"}`:   2,
@@ -144,13 +131,13 @@ func TestMetricsTellWhatTheIssuerDid(t *testing.T) {
 func TestLoginsThatNobodyCanCheckAreCountedAsUnavailable(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth_issuer\n}")
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
-	pair := pairOf(t, g.postJSON("/api/token/", wonderland))
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth_issuer\n}")
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	pair := pairOf(t, g.PostJSON("/api/token/", wonderland))
 	redis.Kill()
-	require.Equal(t, http.StatusServiceUnavailable, g.postJSON("/api/token/", wonderland).status)
-	require.Equal(t, http.StatusServiceUnavailable, g.postJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`).status)
-	g.measures(map[string]float64{
+	require.Equal(t, http.StatusServiceUnavailable, g.PostJSON("/api/token/", wonderland).Status)
+	require.Equal(t, http.StatusServiceUnavailable, g.PostJSON("/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`).Status)
+	measures(g, map[string]float64{
 		`caddy_edge_auth_logins_total{outcome="unavailable"}`:    1,
 		`caddy_edge_auth_refreshes_total{outcome="unavailable"}`: 1,
 		`caddy_edge_auth_logins_total{outcome="refused"}`:        0,
@@ -165,9 +152,9 @@ var labels = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
 func TestMetricsHaveNoLabelFromRequests(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	redis.Do(t, "CONFIG", "SET", "requirepass", "hunter2")
-	g := startGateway(t, "edge_auth {\n store redis redis://:hunter2@"+redis.Addr+"/0\n}", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "edge_auth {\n store redis redis://:hunter2@"+redis.Addr+"/0\n}", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth {
 		token
@@ -180,12 +167,12 @@ func TestMetricsHaveNoLabelFromRequests(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "REDIS", redis.Addr)
-	g.edgeAuth("wonderland\n", "user", "add", "alice")
-	token := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
-	g.get("/alices-page", token)
-	g.get("/", "Cookie: sid=alices-session")
-	g.postJSON("/api/token/", wonderland)
+}`, "UPSTREAM", up.Addr, "REDIS", redis.Addr)
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	token := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	g.Get("/alices-page", token)
+	g.Get("/", "Cookie: sid=alices-session")
+	g.PostJSON("/api/token/", wonderland)
 	known := map[string][]string{
 		"store":   {"redis " + redis.Addr + "/0", "redis " + redis.Addr + "/3"},
 		"policy":  {"inline"},
@@ -197,7 +184,7 @@ func TestMetricsHaveNoLabelFromRequests(t *testing.T) {
 		"authenticator": {"", "token", "session"},
 		"operation":     {"get", "put", "swap", "add", "delete", "touch", "list", "ping", "foreign_get", "foreign_fields", "foreign_extend"},
 	}
-	for line := range strings.Lines(g.metrics()) {
+	for line := range strings.Lines(g.Metrics()) {
 		if !strings.HasPrefix(line, "caddy_edge_auth_") {
 			continue
 		}
@@ -207,5 +194,5 @@ func TestMetricsHaveNoLabelFromRequests(t *testing.T) {
 			}
 		}
 	}
-	assert.Positive(t, g.metric(`caddy_edge_auth_store_duration_seconds_count{operation="foreign_get",store="redis `+redis.Addr+`/3"}`))
+	assert.Positive(t, g.Metric(`caddy_edge_auth_store_duration_seconds_count{operation="foreign_get",store="redis `+redis.Addr+`/3"}`))
 }

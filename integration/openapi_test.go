@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -24,10 +25,10 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	site := "http://127.0.0.1:$PORT {\n edge_auth {\n jwt {\n check_revoked\n}\n}\n}"
-	embedded := newAPI(t, startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", site))
-	remote := embedded.of(startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", site))
-	embedded.g.edgeAuth("", "user", "list") // waits until it has started
-	remote.g.edgeAuth("", "user", "list")
+	embedded := newAPI(t, harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", site))
+	remote := embedded.of(harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", site))
+	embedded.g.EdgeAuth("", "user", "list") // waits until it has started
+	remote.g.EdgeAuth("", "user", "list")
 
 	user := map[string]any{"id": "alice", "password": "correct horse", "name": "Alice", "email": "alice@example.com", "groups": []string{"staff"}, "pk": "7"}
 	embedded.ok("POST /edge_auth/users", "", user)
@@ -70,10 +71,10 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	for _, route := range []string{"GET /edge_auth/health", "GET /edge_auth/keys", "GET /edge_auth/cache", "DELETE /edge_auth/cache"} {
 		embedded.ok(route, "", nil)
 	}
-	question := map[string]any{"url": embedded.g.url + "/?next=1", "method": "GET", "headers": map[string]any{"Accept": "text/html", "Cookie": []string{"a=1"}}, "body": "", "client": "127.0.0.1"}
+	question := map[string]any{"url": embedded.g.URL + "/?next=1", "method": "GET", "headers": map[string]any{"Accept": "text/html", "Cookie": []string{"a=1"}}, "body": "", "client": "127.0.0.1"}
 	embedded.ok("POST /edge_auth/explain", "", question)
-	refused := embedded.g.get("/", "Authorization: Bearer "+jwt.(string))
-	embedded.ok("POST /edge_auth/explain", "", map[string]any{"request_id": refused.header.Get("X-Request-ID")})
+	refused := embedded.g.Get("/", "Authorization: Bearer "+jwt.(string))
+	embedded.ok("POST /edge_auth/explain", "", map[string]any{"request_id": refused.Header.Get("X-Request-ID")})
 
 	// What can't be meant, and what is not there.
 	for route, bad := range map[string]struct {
@@ -126,9 +127,9 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 	embedded.fails(http.StatusConflict, "POST /edge_auth/users", "", map[string]any{"id": "carol", "password": "correct horse"})
 
 	// Everywhere: a config without edge_auth, and a store that does not answer.
-	without := embedded.of(startGateway(t, "", "http://127.0.0.1:$PORT {\n respond ok\n}"))
-	down := embedded.of(startGateway(t, "edge_auth {\n store redis redis://127.0.0.1:1\n}", site))
-	_, _ = down.g.command("", "edge-auth", "--address", down.g.admin, "user", "list")
+	without := embedded.of(harness.Start(t, "", "http://127.0.0.1:$PORT {\n respond ok\n}"))
+	down := embedded.of(harness.Start(t, "edge_auth {\n store redis redis://127.0.0.1:1\n}", site))
+	_, _ = down.g.Command("", "edge-auth", "--address", down.g.Admin, "user", "list")
 	bodies := map[string]any{
 		"addUser": user, "setPassword": map[string]any{"password": "correct horse"}, "createToken": token, "rotateToken": rotation,
 		"createSession": login, "createJWT": login, "revokeJWT": map[string]any{"jti": "1"}, "importRecords": batch, "restore": []byte("x"), "migrate": dead,
@@ -151,7 +152,7 @@ func TestAdminAPIAnswersAsItsOpenAPIFileSays(t *testing.T) {
 // api calls the admin API of a gateway, and holds each answer to the file.
 type api struct {
 	t          *testing.T
-	g          *gateway
+	g          *harness.Gateway
 	file       map[string]any
 	operations map[string]operation
 	seen       map[string]bool            // "GET /path 200"
@@ -164,7 +165,7 @@ type operation struct {
 	Responses   map[string]map[string]any
 }
 
-func newAPI(t *testing.T, g *gateway) *api {
+func newAPI(t *testing.T, g *harness.Gateway) *api {
 	t.Helper()
 	a := &api{t: t, g: g, operations: make(map[string]operation), seen: make(map[string]bool), sent: make(map[string]map[string]bool)}
 	data := must(os.ReadFile("../docs/reference/openapi.json"))
@@ -182,7 +183,7 @@ func newAPI(t *testing.T, g *gateway) *api {
 }
 
 // of is the same for another gateway.
-func (a *api) of(g *gateway) *api {
+func (a *api) of(g *harness.Gateway) *api {
 	other := *a
 	other.g = g
 	return &other
@@ -225,8 +226,8 @@ func (a *api) call(status int, route, path string, body any) any {
 	if body != nil && !raw {
 		data = must(json.Marshal(body))
 	}
-	req := must(http.NewRequestWithContext(a.t.Context(), method, "http://"+a.g.admin+address, bytes.NewReader(data)))
-	resp, err := client.Do(req)
+	req := must(http.NewRequestWithContext(a.t.Context(), method, "http://"+a.g.Admin+address, bytes.NewReader(data)))
+	resp, err := harness.Client.Do(req)
 	require.NoError(a.t, err, route)
 	defer resp.Body.Close()
 	answer := must(io.ReadAll(resp.Body))

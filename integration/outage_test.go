@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -19,52 +20,52 @@ import (
 const uncached = " {\n\tcache off\n}"
 
 // startOnRedis runs a gateway whose tokens are in Redis, and returns a good one.
-func startOnRedis(t *testing.T, redis *redistest.Server, up *upstream, storeOptions string) (*gateway, string) {
+func startOnRedis(t *testing.T, redis *redistest.Server, up *harness.Upstream, storeOptions string) (*harness.Gateway, string) {
 	t.Helper()
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+storeOptions+"\n}\n}", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+" {\n"+storeOptions+"\n}\n}", `http://127.0.0.1:$PORT {
 	log
 	edge_auth {
 		token
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	return g, "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	return g, "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
 }
 
 func TestHungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g, token := startOnRedis(t, redis, up, "timeout 250ms\n cache off")
-	require.Equal(t, http.StatusOK, g.get("/", token).status)
-	up.taken()
+	require.Equal(t, http.StatusOK, g.Get("/", token).Status)
+	up.Taken()
 
 	redis.Stop()
 	defer redis.Continue()
 	for _, callers := range []int{1, 500} {
 		t.Run(fmt.Sprintf("%d callers", callers), func(t *testing.T) {
-			seen := len(g.log.lines(`"status":503`))
-			slowest := g.slowestOf(t, callers, token)
-			eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"status":503`)) == seen+callers }, "access log is incomplete")
-			handled := g.slowestHandled(t)
+			seen := len(g.Log.Lines(`"status":503`))
+			slowest := slowestOf(g, t, callers, token)
+			harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines(`"status":503`)) == seen+callers }, "access log is incomplete")
+			handled := slowestHandled(g, t)
 			t.Logf("slowest of %d: %v in the gateway, %v as the client saw it", callers, handled, slowest)
 			// The promise is timeout + 50 ms in the gateway; 100 ms more are for other
 			// tests on the same cores. The client also waits for its own connections.
 			assert.Less(t, handled, 250*time.Millisecond+50*time.Millisecond+100*time.Millisecond)
 		})
 	}
-	assert.Empty(t, up.taken(), "nothing passes")
-	assert.Len(t, g.log.lines("store does not answer"), 1, "one line, however many requests")
+	assert.Empty(t, up.Taken(), "nothing passes")
+	assert.Len(t, g.Log.Lines("store does not answer"), 1, "one line, however many requests")
 
 	redis.Continue()
-	eventually(t, 2*time.Second, func() bool { return g.get("/", token).status == http.StatusOK }, "does not recover")
-	assert.Len(t, g.log.lines("store answers again"), 1)
+	harness.Eventually(t, 2*time.Second, func() bool { return g.Get("/", token).Status == http.StatusOK }, "does not recover")
+	assert.Len(t, g.Log.Lines("store answers again"), 1)
 }
 
 // slowestOf sends requests at once, each on a warm connection of its own, and
 // demands 503 of all of them.
-func (g *gateway) slowestOf(t *testing.T, callers int, token string) time.Duration {
+func slowestOf(g *harness.Gateway, t *testing.T, callers int, token string) time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var slowest time.Duration
@@ -74,12 +75,12 @@ func (g *gateway) slowestOf(t *testing.T, callers int, token string) time.Durati
 		all.Go(func() {
 			<-start
 			began := time.Now()
-			a, err := g.try(context.Background(), http.MethodGet, "/", "", token)
+			a, err := g.Try(context.Background(), http.MethodGet, "/", "", token)
 			took := time.Since(began)
 			if assert.NoError(t, err) {
-				assert.Equal(t, http.StatusServiceUnavailable, a.status)
-				assert.Equal(t, "2", a.header.Get("Retry-After"))
-				assert.JSONEq(t, `{"detail":"Service temporarily unavailable, try again later.","code":"service_unavailable"}`, a.body)
+				assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+				assert.Equal(t, "2", a.Header.Get("Retry-After"))
+				assert.JSONEq(t, `{"detail":"Service temporarily unavailable, try again later.","code":"service_unavailable"}`, a.Body)
 			}
 			mu.Lock()
 			slowest = max(slowest, took)
@@ -92,10 +93,10 @@ func (g *gateway) slowestOf(t *testing.T, callers int, token string) time.Durati
 }
 
 // slowestHandled is the longest that a request took by the access log.
-func (g *gateway) slowestHandled(t *testing.T) time.Duration {
+func slowestHandled(g *harness.Gateway, t *testing.T) time.Duration {
 	t.Helper()
 	var slowest time.Duration
-	for _, line := range g.log.lines(`"msg":"handled request"`) {
+	for _, line := range g.Log.Lines(`"msg":"handled request"`) {
 		var entry struct {
 			Duration float64 `json:"duration"`
 		}
@@ -108,8 +109,8 @@ func (g *gateway) slowestHandled(t *testing.T) time.Duration {
 func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session custom {
 			cookie sid
@@ -119,45 +120,45 @@ func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 	const cookie = "Cookie: sid=abc"
 	redis.Do(t, "SET", "sess:abc", `{"user":{"id":7}}`)
-	require.Equal(t, http.StatusOK, g.get("/", cookie).status)
-	up.taken()
+	require.Equal(t, http.StatusOK, g.Get("/", cookie).Status)
+	up.Taken()
 
 	redis.Kill()
 	for range 20 {
-		assert.Equal(t, http.StatusServiceUnavailable, g.get("/", cookie).status, "never 401, never through")
+		assert.Equal(t, http.StatusServiceUnavailable, g.Get("/", cookie).Status, "never 401, never through")
 	}
-	assert.Empty(t, up.taken())
+	assert.Empty(t, up.Taken())
 
 	redis.Restart(t)
 	redis.Do(t, "SET", "sess:abc", `{"user":{"id":7}}`)
-	eventually(t, 2*time.Second, func() bool { return g.get("/", cookie).status == http.StatusOK }, "does not recover")
-	assert.Equal(t, []string{"7"}, header(up.taken()[0], "Remote-User"))
+	harness.Eventually(t, 2*time.Second, func() bool { return g.Get("/", cookie).Status == http.StatusOK }, "does not recover")
+	assert.Equal(t, []string{"7"}, harness.HeaderOf(up.Taken()[0], "Remote-User"))
 }
 
 func TestRedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Kill()
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token
 		BASIC
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	assert.Equal(t, http.StatusOK, g.get("/", alice).status, "what needs no store works")
-	up.taken()
-	assert.Equal(t, http.StatusServiceUnavailable, g.get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").status)
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("store does not answer")) == 1 }, "no log line")
-	assert.Empty(t, up.taken())
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	assert.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status, "what needs no store works")
+	up.Taken()
+	assert.Equal(t, http.StatusServiceUnavailable, g.Get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").Status)
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("store does not answer")) == 1 }, "no log line")
+	assert.Empty(t, up.Taken())
 
 	redis.Restart(t)
-	eventually(t, 2*time.Second, func() bool {
-		return g.get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").status == http.StatusUnauthorized
+	harness.Eventually(t, 2*time.Second, func() bool {
+		return g.Get("/", "Authorization: Token 0123456789abcdef0123456789abcdef01234567").Status == http.StatusUnauthorized
 	}, "does not recover")
 }
 
@@ -166,10 +167,10 @@ func TestRedisThatMayForgetIsWarnedAboutOnceItAnswers(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	redis.Kill()
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
-	assert.Empty(t, g.log.lines("may evict"))
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "http://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}")
+	assert.Empty(t, g.Log.Lines("may evict"))
 	redis.Restart(t)
 	for _, danger := range []string{"may evict what must not be lost (maxmemory-policy allkeys-lru)", "keeps nothing on disk"} {
-		eventually(t, 15*time.Second, func() bool { return len(g.log.lines(danger)) == 1 }, "not warned: %s", danger)
+		harness.Eventually(t, 15*time.Second, func() bool { return len(g.Log.Lines(danger)) == 1 }, "not warned: %s", danger)
 	}
 }

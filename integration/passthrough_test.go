@@ -10,24 +10,23 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // startBehind runs an upstream and a gateway whose policy knows alice.
-func startBehind(t *testing.T, policy string, handle http.HandlerFunc) *gateway {
+func startBehind(t *testing.T, policy string, handle http.HandlerFunc) *harness.Gateway {
 	t.Helper()
 	up := httptest.NewServer(handle)
 	t.Cleanup(up.CloseClientConnections)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n"+policy+"\n}\n reverse_proxy UPSTREAM\n}",
-		"UPSTREAM", strings.TrimPrefix(up.URL, "http://"), "BASIC", basicAlice(t))
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n"+policy+"\n}\n reverse_proxy UPSTREAM\n}",
+		"UPSTREAM", strings.TrimPrefix(up.URL, "http://"), "BASIC", harness.BasicAlice(t))
 	t.Cleanup(up.Close)
 	return g
 }
@@ -70,11 +69,11 @@ func TestWebSocketPassesBothWaysForWhoIsKnown(t *testing.T) {
 	t.Parallel()
 	g := startBehind(t, "login_url /login/", greeter)
 
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n%s\r\nRemote-User: admin\r\n\r\n", alice, strings.Join(webSocketHandshake, "\r\n"))
+	_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n%s\r\nRemote-User: admin\r\n\r\n", harness.Alice, strings.Join(webSocketHandshake, "\r\n"))
 	require.NoError(t, err)
 	in := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(in, nil)
@@ -101,18 +100,18 @@ func TestWebSocketPassesBothWaysForWhoIsKnown(t *testing.T) {
 func TestWebSocketWithoutCredentialIsRefusedAndNeverRedirected(t *testing.T) {
 	t.Parallel()
 	g := startBehind(t, "login_url /login/", greeter)
-	require.Equal(t, http.StatusFound, g.get("/", "Accept: text/html").status, "the baseline")
+	require.Equal(t, http.StatusFound, g.Get("/", "Accept: text/html").Status, "the baseline")
 	for name, headers := range map[string][]string{
 		"browser":                 {"Sec-Fetch-Mode: websocket", "Sec-Fetch-Dest: websocket", "Origin: http://x"},
 		"client without metadata": nil,
 		"client that wants HTML":  {"Accept: text/html"},
-		"wrong credential":        {"Accept: text/html", basicHeader("wrong")},
+		"wrong credential":        {"Accept: text/html", harness.BasicHeader("wrong")},
 		"says that it navigates":  {"Sec-Fetch-Mode: navigate"},
 	} {
-		a := g.get("/", append(headers, webSocketHandshake...)...)
-		assert.Equal(t, http.StatusUnauthorized, a.status, name)
-		assert.Empty(t, a.header.Get("Location"), name)
-		assert.NotEmpty(t, a.header.Get("WWW-Authenticate"), name)
+		a := g.Get("/", append(headers, webSocketHandshake...)...)
+		assert.Equal(t, http.StatusUnauthorized, a.Status, name)
+		assert.Empty(t, a.Header.Get("Location"), name)
+		assert.NotEmpty(t, a.Header.Get("WWW-Authenticate"), name)
 	}
 }
 
@@ -131,11 +130,11 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 			}
 		}
 	})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL, nil)
 	require.NoError(t, err)
-	name, value, _ := strings.Cut(alice, ": ")
+	name, value, _ := strings.Cut(harness.Alice, ": ")
 	req.Header.Set(name, value)
-	resp, err := client.Do(req)
+	resp, err := harness.Client.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -182,20 +181,6 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-var peakMemory = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
-
-// peak is how much memory the gateway has held at most, in bytes.
-func (g *gateway) peak() int64 {
-	g.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
-	require.NoError(g.t, err)
-	found := peakMemory.FindSubmatch(status)
-	require.NotNil(g.t, found)
-	kilobytes, err := strconv.ParseInt(string(found[1]), 10, 64)
-	require.NoError(g.t, err)
-	return kilobytes << 10
-}
-
 func TestUploadOfAGigabyteStreams(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 30
@@ -208,21 +193,21 @@ func TestUploadOfAGigabyteStreams(t *testing.T) {
 		rest, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%s %d %v", r.Header.Get("Remote-User"), rest+1, err)
 	})
-	eventually(t, 10*time.Second, func() bool { return g.do(http.MethodPost, "/", "x", alice).status == http.StatusOK }, "no signing key")
-	before := g.peak()
+	harness.Eventually(t, 10*time.Second, func() bool { return g.Do(http.MethodPost, "/", "x", harness.Alice).Status == http.StatusOK }, "no signing key")
+	before := g.PeakMemory()
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, &zeros{left: size, begun: begun, ended: ctx.Done()})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL, &zeros{left: size, begun: begun, ended: ctx.Done()})
 	require.NoError(t, err)
 	req.ContentLength = size
-	name, value, _ := strings.Cut(alice, ": ")
+	name, value, _ := strings.Cut(harness.Alice, ": ")
 	req.Header.Set(name, value)
-	resp, err := (&http.Client{Transport: client.Transport}).Do(req) // slow machines need more than client's 20 s
+	resp, err := (&http.Client{Transport: harness.Client.Transport}).Do(req) // slow machines need more than client's 20 s
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	assert.Equal(t, fmt.Sprintf("alice %d <nil>", size), string(body))
-	assert.Less(t, g.peak()-before, int64(64<<20), "bytes held at most, beside what it held before")
+	assert.Less(t, g.PeakMemory()-before, int64(64<<20), "bytes held at most, beside what it held before")
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // placements are the ways to put a policy on a site.
@@ -101,27 +103,27 @@ func TestPolicyHoldsWhereverItStands(t *testing.T) {
 	for name, config := range placements {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			up := startUpstream(t)
-			g := startGateway(t, "", config, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "", config, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
 
-			refused := g.get("/page")
-			assert.Equal(t, http.StatusUnauthorized, refused.status)
-			assert.Equal(t, http.StatusUnauthorized, g.get("/page", basicHeader("wrong")).status)
-			assert.Empty(t, up.taken(), "nothing may reach the upstream")
+			refused := g.Get("/page")
+			assert.Equal(t, http.StatusUnauthorized, refused.Status)
+			assert.Equal(t, http.StatusUnauthorized, g.Get("/page", harness.BasicHeader("wrong")).Status)
+			assert.Empty(t, up.Taken(), "nothing may reach the upstream")
 
-			passed := g.get("/page", alice)
-			assert.Equal(t, http.StatusOK, passed.status, passed.body)
-			got := up.one(t)
-			assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
-			assert.Empty(t, header(got, "Authorization"), "the credential does not travel")
+			passed := g.Get("/page", harness.Alice)
+			assert.Equal(t, http.StatusOK, passed.Status, passed.Body)
+			got := up.One(t)
+			assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))
+			assert.Empty(t, harness.HeaderOf(got, "Authorization"), "the credential does not travel")
 		})
 	}
 }
 
 func TestStricterPolicyInAHandleAddsToThatOfTheSite(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 	}
@@ -135,20 +137,20 @@ func TestStricterPolicyInAHandleAddsToThatOfTheSite(t *testing.T) {
 	handle {
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	assert.Equal(t, http.StatusOK, g.get("/", alice).status)
-	up.one(t)
-	refused := g.get("/admin/x", alice)
-	assert.Equal(t, http.StatusForbidden, refused.status)
-	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.body)
-	assert.Equal(t, http.StatusUnauthorized, g.get("/admin/x").status)
-	assert.Empty(t, up.taken())
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	assert.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
+	up.One(t)
+	refused := g.Get("/admin/x", harness.Alice)
+	assert.Equal(t, http.StatusForbidden, refused.Status)
+	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.Body)
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/admin/x").Status)
+	assert.Empty(t, up.Taken())
 }
 
 func TestLaterPolicyEstablishesItsOwnIdentity(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		identity_header X-First {http.auth.user.id}
@@ -161,29 +163,29 @@ func TestLaterPolicyEstablishesItsOwnIdentity(t *testing.T) {
 		identity_header X-Second {http.auth.user.method}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	g.edgeAuth("correct horse\n", "user", "add", "bob")
-	token := g.edgeAuth("", "token", "create", "bob")
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	g.EdgeAuth("correct horse\n", "user", "add", "bob")
+	token := g.EdgeAuth("", "token", "create", "bob")
 
-	require.Equal(t, http.StatusOK, g.get("/", alice).status)
-	got := up.one(t)
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"), "the identity of the first stays")
-	assert.Equal(t, []string{"alice"}, header(got, "X-First"))
-	assert.Empty(t, header(got, "X-Second"))
+	require.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
+	got := up.One(t)
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"), "the identity of the first stays")
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "X-First"))
+	assert.Empty(t, harness.HeaderOf(got, "X-Second"))
 
-	require.Equal(t, http.StatusOK, g.get("/", alice, "X-Api-Key: "+token).status)
-	got = up.one(t)
-	assert.Equal(t, []string{"bob"}, header(got, "Remote-User"))
-	assert.Empty(t, header(got, "X-First"), "what the first told is no longer true")
-	assert.Equal(t, []string{"token"}, header(got, "X-Second"))
+	require.Equal(t, http.StatusOK, g.Get("/", harness.Alice, "X-Api-Key: "+token).Status)
+	got = up.One(t)
+	assert.Equal(t, []string{"bob"}, harness.HeaderOf(got, "Remote-User"))
+	assert.Empty(t, harness.HeaderOf(got, "X-First"), "what the first told is no longer true")
+	assert.Equal(t, []string{"token"}, harness.HeaderOf(got, "X-Second"))
 	assert.NotContains(t, got, token)
 }
 
 func TestLaterPolicySeesTheCredentialAnEarlierOneRemoved(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	// The second policy asks the same header, in an authenticator of its own.
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 	}
@@ -194,15 +196,15 @@ func TestLaterPolicySeesTheCredentialAnEarlierOneRemoved(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t), "HASHLINE", strings.Split(basicAlice(t), "\n")[1])
-	assert.Equal(t, http.StatusOK, g.get("/", alice).status)
-	assert.Empty(t, header(up.one(t), "Authorization"))
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t), "HASHLINE", strings.Split(harness.BasicAlice(t), "\n")[1])
+	assert.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
+	assert.Empty(t, harness.HeaderOf(up.One(t), "Authorization"))
 }
 
 func TestErrorRoutesOfOneSiteLeaveTheAnswersOfAnotherAlone(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 	}
@@ -216,30 +218,30 @@ http://localhost:$PORT {
 	handle_errors 401 {
 		respond "own page: {err.message}" 401
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	plain := g.get("/")
-	assert.Equal(t, http.StatusUnauthorized, plain.status)
-	assert.JSONEq(t, `{"detail":"Authentication credentials were not provided.","code":"not_authenticated"}`, plain.body)
-	assert.Equal(t, []string{`Basic realm="api"`}, plain.header["Www-Authenticate"])
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	plain := g.Get("/")
+	assert.Equal(t, http.StatusUnauthorized, plain.Status)
+	assert.JSONEq(t, `{"detail":"Authentication credentials were not provided.","code":"not_authenticated"}`, plain.Body)
+	assert.Equal(t, []string{`Basic realm="api"`}, plain.Header["Www-Authenticate"])
 
-	g.url = strings.Replace(g.url, "127.0.0.1", "localhost", 1)
-	own := g.get("/")
-	assert.Equal(t, http.StatusUnauthorized, own.status)
-	assert.Equal(t, "own page: Authentication credentials were not provided.", own.body)
-	assert.Equal(t, []string{`Basic realm="api"`}, own.header["Www-Authenticate"])
+	g.URL = strings.Replace(g.URL, "127.0.0.1", "localhost", 1)
+	own := g.Get("/")
+	assert.Equal(t, http.StatusUnauthorized, own.Status)
+	assert.Equal(t, "own page: Authentication credentials were not provided.", own.Body)
+	assert.Equal(t, []string{`Basic realm="api"`}, own.Header["Www-Authenticate"])
 }
 
 func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		login_url /login/
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	t.Cleanup(func() { assert.Empty(t, up.taken()) })
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	t.Cleanup(func() { assert.Empty(t, up.Taken()) })
 	for name, c := range map[string]struct {
 		method  string
 		headers []string
@@ -252,16 +254,16 @@ func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
 		"curl":                 {http.MethodGet, []string{"Accept: */*"}, 401},
 		"html is second best":  {http.MethodGet, []string{"Accept: application/json, text/html"}, 401},
 		"form":                 {http.MethodPost, []string{"Sec-Fetch-Mode: navigate"}, 401},
-		"wrong credential too": {http.MethodGet, []string{"Sec-Fetch-Mode: navigate", basicHeader("wrong")}, 401},
+		"wrong credential too": {http.MethodGet, []string{"Sec-Fetch-Mode: navigate", harness.BasicHeader("wrong")}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := g.do(c.method, "/a/b?x=1&y=//evil", "", c.headers...)
-			assert.Equal(t, c.status, a.status)
+			a := g.Do(c.method, "/a/b?x=1&y=//evil", "", c.headers...)
+			assert.Equal(t, c.status, a.Status)
 			if c.status == 302 {
-				assert.Equal(t, "/login/?next=%2Fa%2Fb%3Fx%3D1%26y%3D%2F%2Fevil", a.header.Get("Location"))
+				assert.Equal(t, "/login/?next=%2Fa%2Fb%3Fx%3D1%26y%3D%2F%2Fevil", a.Header.Get("Location"))
 			}
-			assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
+			assert.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 		})
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // provider is an identity provider that publishes one key, at the places where
@@ -129,21 +131,21 @@ func TestPresetOfEachProviderAsTheDocsShowIt(t *testing.T) {
 				c.claims["iss"] = issuer
 			}
 			c.claims["exp"], c.claims["iat"] = time.Now().Add(time.Hour).Unix(), time.Now().Unix()
-			up := startUpstream(t)
-			g := startGateway(t, "", sites, "UPSTREAM", up.addr)
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "", sites, "UPSTREAM", up.Addr)
 			if c.header == "" {
 				c.header = "Authorization: Bearer "
 			}
 			for range 2 { // checked, and remembered
-				a := g.get("/", c.header+signer.token(t, c.claims))
-				require.Equal(t, http.StatusOK, a.status, a.body)
-				got := up.one(t)
+				a := g.Get("/", c.header+signer.Token(t, c.claims))
+				require.Equal(t, http.StatusOK, a.Status, a.Body)
+				got := up.One(t)
 				for name, value := range c.want {
 					if value == "" {
-						assert.Empty(t, header(got, name))
+						assert.Empty(t, harness.HeaderOf(got, name))
 						continue
 					}
-					assert.Equal(t, []string{value}, header(got, name))
+					assert.Equal(t, []string{value}, harness.HeaderOf(got, name))
 				}
 			}
 			for name, value := range c.refused {
@@ -151,8 +153,8 @@ func TestPresetOfEachProviderAsTheDocsShowIt(t *testing.T) {
 					delete(c.claims, name)
 				}
 			}
-			assert.Equal(t, http.StatusUnauthorized, g.get("/", c.header+signer.token(t, c.claims)).status)
-			assert.Empty(t, up.taken())
+			assert.Equal(t, http.StatusUnauthorized, g.Get("/", c.header+signer.Token(t, c.claims)).Status)
+			assert.Empty(t, up.Taken())
 		})
 	}
 }

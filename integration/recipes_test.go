@@ -16,31 +16,32 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 // djangoSite is a real Django with the recipe, and a gateway that asks for its
 // users.
 type djangoSite struct {
-	*gateway
+	*harness.Gateway
 	t    *testing.T
 	base string
-	up   *upstream
+	up   *harness.Upstream
 }
 
 func startDjangoSite(t *testing.T, checkUser string) (*djangoSite, *redistest.Server) {
 	t.Helper()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	return &djangoSite{
 		t: t, base: startDjango(t, redis.URL()), up: up,
-		gateway: startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+		Gateway: harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session django
 		`+checkUser+`
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr),
+}`, "UPSTREAM", up.Addr),
 	}, redis
 }
 
@@ -90,9 +91,9 @@ func TestUserWhoIsGoneFromDjangoIsRefusedWithinMilliseconds(t *testing.T) {
 				name := "user" + strconv.Itoa(i)
 				d.change(name, "password") // makes the user
 				cookie := d.login(name)
-				require.Equal(t, http.StatusOK, d.get("/", cookie).status)
+				require.Equal(t, http.StatusOK, d.Get("/", cookie).Status)
 				committed := d.change(name, action)
-				eventually(t, 5*time.Second, func() bool { return d.get("/", cookie).status == http.StatusUnauthorized }, "%s is still let in", name)
+				harness.Eventually(t, 5*time.Second, func() bool { return d.Get("/", cookie).Status == http.StatusUnauthorized }, "%s is still let in", name)
 				delays = append(delays, time.Since(committed))
 			}
 			slices.Sort(delays)
@@ -108,11 +109,11 @@ func TestUserComesBackWithTheNewPassword(t *testing.T) {
 	d.change("bob", "password")
 	old := d.login("bob")
 	d.change("bob", "password") // another salt is another hash
-	refused := d.get("/", old)
-	assert.Equal(t, http.StatusUnauthorized, refused.status)
-	assert.Contains(t, refused.body, "user_inactive")
-	assert.Empty(t, refused.header.Values("Set-Cookie"), "Django's cookie is left alone")
-	assert.Equal(t, http.StatusOK, d.get("/", d.login("bob")).status)
+	refused := d.Get("/", old)
+	assert.Equal(t, http.StatusUnauthorized, refused.Status)
+	assert.Contains(t, refused.Body, "user_inactive")
+	assert.Empty(t, refused.Header.Values("Set-Cookie"), "Django's cookie is left alone")
+	assert.Equal(t, http.StatusOK, d.Get("/", d.login("bob")).Status)
 }
 
 func TestGroupsOfDjangoAreThoseOfNow(t *testing.T) {
@@ -121,8 +122,8 @@ func TestGroupsOfDjangoAreThoseOfNow(t *testing.T) {
 	d.change("carol", "password")
 	cookie := d.login("carol")
 	groups := func() []string {
-		require.Equal(t, http.StatusOK, d.get("/", cookie).status)
-		return header(d.up.one(t), "Remote-Groups")
+		require.Equal(t, http.StatusOK, d.Get("/", cookie).Status)
+		return harness.HeaderOf(d.up.One(t), "Remote-Groups")
 	}
 	assert.Empty(t, groups())
 	d.change("carol", "group")
@@ -140,25 +141,25 @@ func TestWhatSendsNoSignalIsToldBySyncAll(t *testing.T) {
 	d, redis := startDjangoSite(t, "check_user strict")
 	alice := djangoLogin(t, d.base)
 	redis.Do(t, "DEL", "edge_auth:user:1")
-	assert.Equal(t, http.StatusUnauthorized, d.get("/", alice).status, "strict: no record")
+	assert.Equal(t, http.StatusUnauthorized, d.Get("/", alice).Status, "strict: no record")
 	d.post("/sync/", nil)
-	assert.Equal(t, http.StatusOK, d.get("/", alice).status)
+	assert.Equal(t, http.StatusOK, d.Get("/", alice).Status)
 	assert.Contains(t, redis.Do(t, "GET", "edge_auth:user:1"), `"name": "alice"`)
 	d.change("alice", "update")
-	assert.Equal(t, http.StatusOK, d.get("/", alice).status)
+	assert.Equal(t, http.StatusOK, d.Get("/", alice).Status)
 	d.post("/sync/", nil)
-	assert.Equal(t, http.StatusUnauthorized, d.get("/", alice).status)
+	assert.Equal(t, http.StatusUnauthorized, d.Get("/", alice).Status)
 }
 
 func TestRedisDownLogsNobodyOutOfDjango(t *testing.T) {
 	t.Parallel()
 	d, redis := startDjangoSite(t, "check_user")
 	cookie := djangoLogin(t, d.base)
-	require.Equal(t, http.StatusOK, d.get("/", cookie).status)
+	require.Equal(t, http.StatusOK, d.Get("/", cookie).Status)
 	redis.Kill()
-	down := d.get("/", cookie)
-	assert.Equal(t, http.StatusServiceUnavailable, down.status)
-	assert.Empty(t, down.header.Values("Set-Cookie"))
+	down := d.Get("/", cookie)
+	assert.Equal(t, http.StatusServiceUnavailable, down.Status)
+	assert.Empty(t, down.Header.Values("Set-Cookie"))
 }
 
 // The recipes of other languages write records that are read.
@@ -190,27 +191,27 @@ tell_edge_auth($redis, 7, active: `+active+`, name: 'Ann', groups: [3 => 'staff'
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
-			up := startUpstream(t)
-			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		session flask
 		check_user strict
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 			const id = "9b25aca4-4ea9-4ad3-9a76-64d0973014e6"
 			redis.Do(t, "SET", "session:"+id, `{"_user_id":"7"}`)
 			_, port, _ := strings.Cut(redis.Addr, ":")
 			cookie := "Cookie: session=" + id
-			require.Equal(t, http.StatusUnauthorized, g.get("/", cookie).status)
+			require.Equal(t, http.StatusUnauthorized, g.Get("/", cookie).Status)
 			for active, status := range map[string]int{"true": http.StatusOK, "false": http.StatusUnauthorized} {
 				out, err := tell(port, active).CombinedOutput()
 				require.NoError(t, err, "%s", out)
-				assert.Equal(t, status, g.get("/", cookie).status)
+				assert.Equal(t, status, g.Get("/", cookie).Status)
 			}
-			got := up.one(t)
-			assert.Equal(t, []string{"Ann"}, header(got, "Remote-Name"))
-			assert.Equal(t, []string{"staff,a%2Cb"}, header(got, "Remote-Groups"))
+			got := up.One(t)
+			assert.Equal(t, []string{"Ann"}, harness.HeaderOf(got, "Remote-Name"))
+			assert.Equal(t, []string{"staff,a%2Cb"}, harness.HeaderOf(got, "Remote-Groups"))
 		})
 	}
 }

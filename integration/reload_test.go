@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -29,7 +30,7 @@ func TestReloadUnderLoadFailsNoRequestAndKeepsTheConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
-			up := startUpstream(t)
+			up := harness.StartUpstream(t)
 			site := `http://127.0.0.1:$PORT {
 	edge_auth {
 		token
@@ -38,20 +39,20 @@ func TestReloadUnderLoadFailsNoRequestAndKeepsTheConnections(t *testing.T) {
 	reverse_proxy UPSTREAM
 	header X-Round ROUND
 }`
-			g := startGateway(t, "edge_auth {\n"+storeLine+"\n}", site, "UPSTREAM", up.addr, "REDIS", redis.URL(), "ROUND", "0")
-			g.edgeAuth("correct horse\n", "user", "add", "alice")
+			g := harness.Start(t, "edge_auth {\n"+storeLine+"\n}", site, "UPSTREAM", up.Addr, "REDIS", redis.URL(), "ROUND", "0")
+			g.EdgeAuth("correct horse\n", "user", "add", "alice")
 			credentials := []string{
-				"Token " + g.edgeAuth("", "token", "create", "alice"),
-				"Bearer " + g.edgeAuth("", "jwt", "create", "alice", "--lifetime", "1h"),
+				"Token " + g.EdgeAuth("", "token", "create", "alice"),
+				"Bearer " + g.EdgeAuth("", "jwt", "create", "alice", "--lifetime", "1h"),
 			}
-			require.Equal(t, http.StatusOK, g.get("/", "Authorization: "+credentials[0]).status)
+			require.Equal(t, http.StatusOK, g.Get("/", "Authorization: "+credentials[0]).Status)
 
-			load := startLoad(g.url, credentials)
+			load := startLoad(g.URL, credentials)
 			before := connections(t, redis)
 			for round := range 5 {
-				config := "{\n\tadmin " + g.admin + "\n\tauto_https off\nedge_auth {\n" + storeLine + "\n}\n}\n" +
+				config := "{\n\tadmin " + g.Admin + "\n\tauto_https off\nedge_auth {\n" + storeLine + "\n}\n}\n" +
 					strings.ReplaceAll(site, "X-Round ROUND", "X-Round r"+string(rune('1'+round)))
-				require.NoError(t, g.reload(g.write("Caddyfile", config)))
+				require.NoError(t, g.Reload(g.Write("Caddyfile", config)))
 			}
 			after := connections(t, redis)
 			done := load.stop()
@@ -126,21 +127,21 @@ func (l *load) stop() int64 {
 func TestReloadsLeaveNoConnectionBehind(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	g, token := startOnRedis(t, redis, up, "timeout 1s")
-	g.warm(t, redis, token) // the connection for news is there too
+	warm(g, t, redis, token) // the connection for news is there too
 	before := connections(t, redis)
 	for range 5 {
-		require.NoError(t, g.reload(g.dir+"/Caddyfile")) // unchanged: Caddy ignores it
+		require.NoError(t, g.Reload(g.Dir+"/Caddyfile")) // unchanged: Caddy ignores it
 	}
 	for range 5 {
-		text := "{\n\tadmin " + g.admin + "\n\tauto_https off\nedge_auth {\n store redis " + redis.URL() + " {\n timeout 1s\n}\n}\n}\n" +
+		text := "{\n\tadmin " + g.Admin + "\n\tauto_https off\nedge_auth {\n store redis " + redis.URL() + " {\n timeout 1s\n}\n}\n}\n" +
 			"http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n header X-Time " + time.Now().Format("150405.000000") + "\n reverse_proxy UPSTREAM\n}"
-		require.NoError(t, g.reload(g.write("Caddyfile", text)))
+		require.NoError(t, g.Reload(g.Write("Caddyfile", text)))
 		// The listener that closes may still take a connection, and reset it.
-		eventually(t, 10*time.Second, func() bool {
-			a, err := g.try(t.Context(), http.MethodGet, "/", "", token)
-			return err == nil && a.status == http.StatusOK
+		harness.Eventually(t, 10*time.Second, func() bool {
+			a, err := g.Try(t.Context(), http.MethodGet, "/", "", token)
+			return err == nil && a.Status == http.StatusOK
 		}, "no answer after a reload")
 	}
 	assert.LessOrEqual(t, connections(t, redis), before+1, "a pool may grow by one; a reload must not leave one each")

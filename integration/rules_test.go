@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // Each rule is met by one of two callers, and not by the other.
@@ -38,37 +39,37 @@ func TestRequirementsHoldAtTheUpstream(t *testing.T) {
 		sites.WriteString("\thandle " + paths[name] + " {\n\t\tedge_auth {\n\t\t\ttoken\n\t\t\tjwt\n\t\t\tbasic\n\t\t\t" + c.rule + "\n\t\t}\n\t\treverse_proxy UPSTREAM\n\t}\n")
 	}
 	sites.WriteString("}\n")
-	up := startUpstream(t)
-	g := startGateway(t, "", sites.String(), "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
-	g.edgeAuth("correct horse\n", "user", "add", "bob")
-	login := g.do(http.MethodPost, "/api/token/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
-	require.Equal(t, http.StatusOK, login.status, login.body)
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", sites.String(), "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	g.EdgeAuth("correct horse\n", "user", "add", "bob")
+	login := g.Do(http.MethodPost, "/api/token/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
+	require.Equal(t, http.StatusOK, login.Status, login.Body)
 	var pair struct{ Access string }
-	require.NoError(t, json.Unmarshal([]byte(login.body), &pair))
+	require.NoError(t, json.Unmarshal([]byte(login.Body), &pair))
 	callers := map[string]string{
-		"alice":    "Authorization: Token " + g.edgeAuth("", "token", "create", "alice"),
-		"bob":      "Authorization: Token " + g.edgeAuth("", "token", "create", "bob"),
-		"scoped":   "Authorization: Token " + g.edgeAuth("", "token", "create", "bob", "--scope", "read"),
+		"alice":    "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice"),
+		"bob":      "Authorization: Token " + g.EdgeAuth("", "token", "create", "bob"),
+		"scoped":   "Authorization: Token " + g.EdgeAuth("", "token", "create", "bob", "--scope", "read"),
 		"login":    "Authorization: Bearer " + pair.Access,
-		"password": basicHeader("correct horse"),
+		"password": harness.BasicHeader("correct horse"),
 	}
 	for name, c := range rules {
 		for range 2 { // the second time it is known already
-			passed := g.get(paths[name], callers[c.passes])
-			assert.Equal(t, http.StatusOK, passed.status, "%s: %s", name, passed.body)
-			assert.Len(t, up.taken(), 1, name)
-			refused := g.get(paths[name], callers[c.fails])
-			assert.Equal(t, http.StatusForbidden, refused.status, name)
-			assert.Empty(t, up.taken(), name)
+			passed := g.Get(paths[name], callers[c.passes])
+			assert.Equal(t, http.StatusOK, passed.Status, "%s: %s", name, passed.Body)
+			assert.Len(t, up.Taken(), 1, name)
+			refused := g.Get(paths[name], callers[c.fails])
+			assert.Equal(t, http.StatusForbidden, refused.Status, name)
+			assert.Empty(t, up.Taken(), name)
 		}
 	}
 }
 
 func TestRuleThatAnOwnLoginIsTooOldForIsNotMet(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token {
 			scheme Bearer
@@ -76,22 +77,22 @@ func TestRuleThatAnOwnLoginIsTooOldForIsNotMet(t *testing.T) {
 		require max_age 1s
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	token := "Authorization: Bearer " + g.edgeAuth("", "token", "create", "alice")
-	var last answer
-	eventually(t, 5*time.Second, func() bool {
-		last = g.get("/", token)
-		return last.status == http.StatusForbidden
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	token := "Authorization: Bearer " + g.EdgeAuth("", "token", "create", "alice")
+	var last harness.Answer
+	harness.Eventually(t, 5*time.Second, func() bool {
+		last = g.Get("/", token)
+		return last.Status == http.StatusForbidden
 	}, "a login of more than a second ago still passes")
-	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_user_authentication", error_description="Log in again: the last login was too long ago.", max_age="1"`}, last.header["Www-Authenticate"])
-	assert.JSONEq(t, `{"detail":"Log in again: the last login was too long ago.","code":"insufficient_user_authentication"}`, last.body)
+	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_user_authentication", error_description="Log in again: the last login was too long ago.", max_age="1"`}, last.Header["Www-Authenticate"])
+	assert.JSONEq(t, `{"detail":"Log in again: the last login was too long ago.","code":"insufficient_user_authentication"}`, last.Body)
 }
 
 func TestMissingScopeIsNamedInTheChallenge(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token {
 			scheme Bearer
@@ -99,22 +100,22 @@ func TestMissingScopeIsNamedInTheChallenge(t *testing.T) {
 		require scope read write
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	unknown := g.get("/", "Authorization: Bearer ea_unknown")
-	assert.Equal(t, []string{`Bearer realm="api", error="invalid_token", error_description="Invalid token."`}, unknown.header["Www-Authenticate"])
-	assert.Equal(t, []string{`Bearer realm="api"`}, g.get("/").header["Www-Authenticate"], "no credential: no problem with it (RFC 6750, section 3.1)")
-	refused := g.get("/", "Authorization: Bearer "+g.edgeAuth("", "token", "create", "alice"))
-	assert.Equal(t, http.StatusForbidden, refused.status)
-	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_scope", error_description="You do not have permission to perform this action.", scope="read write"`}, refused.header["Www-Authenticate"])
-	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.body)
-	assert.NotEmpty(t, refused.header.Get(authenticators.RequestIDHeader))
+}`, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	unknown := g.Get("/", "Authorization: Bearer ea_unknown")
+	assert.Equal(t, []string{`Bearer realm="api", error="invalid_token", error_description="Invalid token."`}, unknown.Header["Www-Authenticate"])
+	assert.Equal(t, []string{`Bearer realm="api"`}, g.Get("/").Header["Www-Authenticate"], "no credential: no problem with it (RFC 6750, section 3.1)")
+	refused := g.Get("/", "Authorization: Bearer "+g.EdgeAuth("", "token", "create", "alice"))
+	assert.Equal(t, http.StatusForbidden, refused.Status)
+	assert.Equal(t, []string{`Bearer realm="api", error="insufficient_scope", error_description="You do not have permission to perform this action.", scope="read write"`}, refused.Header["Www-Authenticate"])
+	assert.JSONEq(t, `{"detail":"You do not have permission to perform this action.","code":"permission_denied"}`, refused.Body)
+	assert.NotEmpty(t, refused.Header.Get(authenticators.RequestIDHeader))
 }
 
 func TestOnlyATruePreflightPasses(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	handle /open {
 		edge_auth {
 			BASIC
@@ -128,65 +129,65 @@ func TestOnlyATruePreflightPasses(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
 	preflight := []string{"Origin: https://app.example.com", "Access-Control-Request-Method: PUT"}
-	forged := append([]string{"Remote-User: admin", basicHeader("wrong")}, preflight...)
-	require.Equal(t, http.StatusOK, g.do(http.MethodOptions, "/open", "", forged...).status)
-	got := up.one(t)
-	assert.Empty(t, header(got, "Remote-User"), "it is stripped")
-	assert.Empty(t, header(got, "Authorization"), "no credential travels unchecked")
-	for name, refused := range map[string]answer{
-		"not said":           g.do(http.MethodOptions, "/closed", "", preflight...),
-		"no origin":          g.do(http.MethodOptions, "/open", "", preflight[1]),
-		"no method asked":    g.do(http.MethodOptions, "/open", "", preflight[0]),
-		"two methods asked":  g.do(http.MethodOptions, "/open", "", preflight[0], preflight[1], preflight[1]),
-		"body":               g.do(http.MethodOptions, "/open", "x", preflight...),
-		"another method":     g.do(http.MethodPut, "/open", "", preflight...),
-		"lower case":         g.do("options", "/open", "", preflight...),
-		"WebSocket upgrade":  g.do(http.MethodOptions, "/open", "", append(preflight, "Upgrade: websocket", "Connection: Upgrade")...),
-		"GET like preflight": g.get("/open", preflight...),
+	forged := append([]string{"Remote-User: admin", harness.BasicHeader("wrong")}, preflight...)
+	require.Equal(t, http.StatusOK, g.Do(http.MethodOptions, "/open", "", forged...).Status)
+	got := up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "Remote-User"), "it is stripped")
+	assert.Empty(t, harness.HeaderOf(got, "Authorization"), "no credential travels unchecked")
+	for name, refused := range map[string]harness.Answer{
+		"not said":           g.Do(http.MethodOptions, "/closed", "", preflight...),
+		"no origin":          g.Do(http.MethodOptions, "/open", "", preflight[1]),
+		"no method asked":    g.Do(http.MethodOptions, "/open", "", preflight[0]),
+		"two methods asked":  g.Do(http.MethodOptions, "/open", "", preflight[0], preflight[1], preflight[1]),
+		"body":               g.Do(http.MethodOptions, "/open", "x", preflight...),
+		"another method":     g.Do(http.MethodPut, "/open", "", preflight...),
+		"lower case":         g.Do("options", "/open", "", preflight...),
+		"WebSocket upgrade":  g.Do(http.MethodOptions, "/open", "", append(preflight, "Upgrade: websocket", "Connection: Upgrade")...),
+		"GET like preflight": g.Get("/open", preflight...),
 	} {
-		assert.Equal(t, http.StatusUnauthorized, refused.status, name)
+		assert.Equal(t, http.StatusUnauthorized, refused.Status, name)
 	}
-	assert.Empty(t, up.taken())
+	assert.Empty(t, up.Taken())
 }
 
 func TestPolicyThatOnlyReportsRefusesNobodyAndSaysWhom(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "\tmetrics", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "\tmetrics", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		require user root
 		report_only
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	require.Len(t, g.log.lines("report_only is on"), 1, "the log says so at start")
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	require.Len(t, g.Log.Lines("report_only is on"), 1, "the log says so at start")
 
 	forged := "Remote-User: admin"
-	assert.Equal(t, http.StatusOK, g.get("/", forged).status)
-	assert.Empty(t, header(up.one(t), "Remote-User"), "stripped all the same")
+	assert.Equal(t, http.StatusOK, g.Get("/", forged).Status)
+	assert.Empty(t, harness.HeaderOf(up.One(t), "Remote-User"), "stripped all the same")
 
-	wrong := basicHeader("wrong")
-	assert.Equal(t, http.StatusOK, g.get("/", forged, wrong).status)
-	got := up.one(t)
-	assert.Empty(t, header(got, "Remote-User"))
-	assert.Len(t, header(got, "Authorization"), 1, "the application still checks for itself")
+	wrong := harness.BasicHeader("wrong")
+	assert.Equal(t, http.StatusOK, g.Get("/", forged, wrong).Status)
+	got := up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "Remote-User"))
+	assert.Len(t, harness.HeaderOf(got, "Authorization"), 1, "the application still checks for itself")
 
-	assert.Equal(t, http.StatusOK, g.get("/", forged, alice).status)
-	got = up.one(t)
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"), "who is known is told, though a rule is not met")
-	assert.Len(t, header(got, "Authorization"), 1)
+	assert.Equal(t, http.StatusOK, g.Get("/", forged, harness.Alice).Status)
+	got = up.One(t)
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"), "who is known is told, though a rule is not met")
+	assert.Len(t, harness.HeaderOf(got, "Authorization"), 1)
 
 	for _, want := range []string{`"code":"not_authenticated"`, `"code":"authentication_failed"`, `"code":"permission_denied"`} {
-		lines := g.log.lines(want)
+		lines := g.Log.Lines(want)
 		require.Len(t, lines, 1, want)
 		assert.Contains(t, lines[0], "would refuse")
 		assert.Contains(t, lines[0], `"request_id":"`)
 	}
-	assert.Contains(t, g.log.lines("permission_denied")[0], "not met: require user root")
-	metrics := g.metrics()
+	assert.Contains(t, g.Log.Lines("permission_denied")[0], "not met: require user root")
+	metrics := g.Metrics()
 	for _, want := range []string{
 		`caddy_edge_auth_report_only_refusals_total{authenticator="",outcome="absent",policy="inline"} 1`,
 		`caddy_edge_auth_report_only_refusals_total{authenticator="basic",outcome="rejected",policy="inline"} 1`,
@@ -198,8 +199,8 @@ func TestPolicyThatOnlyReportsRefusesNobodyAndSaysWhom(t *testing.T) {
 
 func TestErrorPagesKnowWhyARequestWasRefused(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		require user root
@@ -209,45 +210,45 @@ func TestErrorPagesKnowWhyARequestWasRefused(t *testing.T) {
 	handle_errors {
 		respond "{http.auth.edge_auth.status} {http.auth.edge_auth.code} {http.auth.edge_auth.policy} {http.auth.edge_auth.authenticator} {http.auth.edge_auth.outcome} user={http.auth.edge_auth.user} login={http.auth.edge_auth.login_url} id={http.auth.edge_auth.request_id} {http.auth.edge_auth.detail} nobody={http.auth.user.id}" {err.status_code}
 	}
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	refused := g.get("/x?y=1", alice)
-	assert.Equal(t, http.StatusForbidden, refused.status)
-	id := refused.header.Get(authenticators.RequestIDHeader)
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	refused := g.Get("/x?y=1", harness.Alice)
+	assert.Equal(t, http.StatusForbidden, refused.Status)
+	id := refused.Header.Get(authenticators.RequestIDHeader)
 	assert.Equal(t, "403 permission_denied inline basic forbidden user=alice login=/login/?next=%2Fx%3Fy%3D1 id="+id+
-		" You do not have permission to perform this action. nobody=", refused.body)
-	refused = g.get("/")
-	assert.True(t, strings.HasPrefix(refused.body, "401 not_authenticated inline  absent user= login=/login/?next=%2F id="), refused.body)
-	assert.Empty(t, up.taken())
+		" You do not have permission to perform this action. nobody=", refused.Body)
+	refused = g.Get("/")
+	assert.True(t, strings.HasPrefix(refused.Body, "401 not_authenticated inline  absent user= login=/login/?next=%2F id="), refused.Body)
+	assert.Empty(t, up.Taken())
 }
 
 func TestTheLogCarriesTheIdOfARefusal(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "\tdebug", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "\tdebug", `http://127.0.0.1:$PORT {
 	log
 	edge_auth {
 		BASIC
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	id := g.get("/").header.Get(authenticators.RequestIDHeader)
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	id := g.Get("/").Header.Get(authenticators.RequestIDHeader)
 	require.NotEmpty(t, id)
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(id)) >= 2 }, "our log and Caddy's access log name the request")
-	assert.Len(t, g.log.lines(`"request_id":"`+id), 1)
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines(id)) >= 2 }, "our log and Caddy's access log name the request")
+	assert.Len(t, g.Log.Lines(`"request_id":"`+id), 1)
 }
 
 const navigation = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 
 func TestOnlyNavigationIsSentToTheLoginPage(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		login_url /login/
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
 	for name, c := range map[string]struct {
 		method  string
 		headers []string
@@ -265,85 +266,85 @@ func TestOnlyNavigationIsSentToTheLoginPage(t *testing.T) {
 		"form":                     {http.MethodPost, []string{"Sec-Fetch-Mode: navigate", navigation}, 401},
 		"program":                  {http.MethodGet, []string{"Accept: */*"}, 401},
 		"no Accept":                {http.MethodGet, nil, 401},
-		"wrong credential":         {http.MethodGet, []string{navigation, basicHeader("wrong")}, 401},
+		"wrong credential":         {http.MethodGet, []string{navigation, harness.BasicHeader("wrong")}, 401},
 	} {
-		got := g.do(c.method, "/page?a=b", "", c.headers...)
-		assert.Equal(t, c.status, got.status, name)
+		got := g.Do(c.method, "/page?a=b", "", c.headers...)
+		assert.Equal(t, c.status, got.Status, name)
 		if c.status == 302 {
-			assert.Equal(t, "/login/?next=%2Fpage%3Fa%3Db", got.header.Get("Location"), name)
+			assert.Equal(t, "/login/?next=%2Fpage%3Fa%3Db", got.Header.Get("Location"), name)
 		} else {
-			assert.Equal(t, []string{`Basic realm="api"`}, got.header["Www-Authenticate"], name)
+			assert.Equal(t, []string{`Basic realm="api"`}, got.Header["Www-Authenticate"], name)
 		}
 	}
 }
 
 func TestLoginPageUnderItsOwnGuardIsTold(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		login_url /login/
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	eventually(t, 10*time.Second, func() bool { return len(g.log.lines("the login page is guarded by the very policy")) == 1 }, "the log does not say so at start")
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	harness.Eventually(t, 10*time.Second, func() bool { return len(g.Log.Lines("the login page is guarded by the very policy")) == 1 }, "the log does not say so at start")
 	for range 2 {
-		told := g.get("/login/?next=%2F", navigation)
-		assert.Equal(t, http.StatusUnauthorized, told.status)
-		assert.Empty(t, told.header.Get("Location"))
-		assert.Contains(t, told.header.Get("Content-Type"), "text/html")
-		assert.Contains(t, told.body, "guarded by the very policy")
+		told := g.Get("/login/?next=%2F", navigation)
+		assert.Equal(t, http.StatusUnauthorized, told.Status)
+		assert.Empty(t, told.Header.Get("Location"))
+		assert.Contains(t, told.Header.Get("Content-Type"), "text/html")
+		assert.Contains(t, told.Body, "guarded by the very policy")
 	}
-	assert.Len(t, g.log.lines("logging in leads round in circles"), 1)
+	assert.Len(t, g.Log.Lines("logging in leads round in circles"), 1)
 }
 
 func TestCircleOfRedirectsEndsWithItsCause(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	@guarded not path /login/
 	edge_auth @guarded {
 		BASIC
 		login_url /login/
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	assert.Empty(t, g.log.lines("the login page is guarded"), "here it is not")
+}`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	assert.Empty(t, g.Log.Lines("the login page is guarded"), "here it is not")
 	cookie := ""
-	round := func(path string) answer {
+	round := func(path string) harness.Answer {
 		headers := []string{navigation}
 		if cookie != "" {
 			headers = append(headers, "Cookie: other=1; "+cookie)
 		}
-		got := g.get(path, headers...)
-		cookie, _, _ = strings.Cut(got.header.Get("Set-Cookie"), ";")
+		got := g.Get(path, headers...)
+		cookie, _, _ = strings.Cut(got.Header.Get("Set-Cookie"), ";")
 		return got
 	}
 	for range 5 {
-		assert.Equal(t, http.StatusFound, round("/page").status)
+		assert.Equal(t, http.StatusFound, round("/page").Status)
 	}
 	told := round("/page")
-	assert.Equal(t, http.StatusUnauthorized, told.status)
-	assert.Contains(t, told.body, "sent you to log in 5 times")
-	assert.Equal(t, http.StatusFound, round("/page").status, "it begins anew")
+	assert.Equal(t, http.StatusUnauthorized, told.Status)
+	assert.Contains(t, told.Body, "sent you to log in 5 times")
+	assert.Equal(t, http.StatusFound, round("/page").Status, "it begins anew")
 
 	for range 4 {
 		round("/page")
 	}
-	assert.Equal(t, http.StatusFound, round("/another").status, "another address is another matter")
+	assert.Equal(t, http.StatusFound, round("/another").Status, "another address is another matter")
 
-	require.Equal(t, http.StatusOK, g.get("/page", alice, "Cookie: "+cookie+"; other=1").status)
-	assert.Equal(t, []string{"other=1"}, header(up.one(t), "Cookie"), "the upstream sees nothing of it")
+	require.Equal(t, http.StatusOK, g.Get("/page", harness.Alice, "Cookie: "+cookie+"; other=1").Status)
+	assert.Equal(t, []string{"other=1"}, harness.HeaderOf(up.One(t), "Cookie"), "the upstream sees nothing of it")
 }
 
 func TestPolicyOfJSONUsesOthers(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := newGateway(t, "UPSTREAM", up.addr)
-	hash := strings.Fields(basicAlice(t))[3]
+	up := harness.StartUpstream(t)
+	g := harness.New(t, "UPSTREAM", up.Addr)
+	hash := strings.Fields(harness.BasicAlice(t))[3]
 	config := func(policies, handler string) string {
-		return g.write("caddy.json", `{"admin":{"listen":"`+g.admin+`"},"apps":{"edge_auth":{"policies":{
+		return g.Write("caddy.json", `{"admin":{"listen":"`+g.Admin+`"},"apps":{"edge_auth":{"policies":{
 			"base":{"authenticators":[{"authenticator":"basic","users":[{"name":"alice","hash":"`+hash+`"}]}],"identity_headers":"webauth"},`+policies+`}},
 			"http":{"servers":{"s":{"listen":["127.0.0.1:$PORT"],"routes":[{"handle":[{"handler":"edge_auth",`+handler+`},
 			{"handler":"reverse_proxy","upstreams":[{"dial":"UPSTREAM"}]}]}]}}}}}`)
@@ -354,21 +355,21 @@ func TestPolicyOfJSONUsesOthers(t *testing.T) {
 		"never":   {`"a":{"use":["base"],"require":[{"method":["jwt"]}]}`, `"use":"a"`, "this never holds"},
 		"inline":  {`"a":{"use":["base"]}`, `"policy":{"use":["nope"]}`, "unknown policy 'nope'"},
 	} {
-		_, err := g.command("", "validate", "--config", config(c.policies, c.handler))
+		_, err := g.Command("", "validate", "--config", config(c.policies, c.handler))
 		require.ErrorContains(t, err, c.says, name)
 	}
-	g.start("run", "--config", config(`"staff":{"use":["base"],"require":[{"user":["alice"]}]}`, `"policy":{"use":["staff"],"identity_header":[{"name":"X-Id","value":"{http.auth.user.id}"}]}`))
-	g.waitReady()
-	require.Equal(t, http.StatusOK, g.get("/", alice).status)
-	got := up.one(t)
-	assert.Equal(t, []string{"alice"}, header(got, "X-Webauth-User"))
-	assert.Equal(t, []string{"alice"}, header(got, "X-Id"))
-	assert.Equal(t, http.StatusUnauthorized, g.get("/").status)
+	g.Run("run", "--config", config(`"staff":{"use":["base"],"require":[{"user":["alice"]}]}`, `"policy":{"use":["staff"],"identity_header":[{"name":"X-Id","value":"{http.auth.user.id}"}]}`))
+	g.WaitReady()
+	require.Equal(t, http.StatusOK, g.Get("/", harness.Alice).Status)
+	got := up.One(t)
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "X-Webauth-User"))
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "X-Id"))
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/").Status)
 }
 
 func TestMatcherOfTheIdentityOpensNothing(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	@staff edge_auth group staff
 	@expression expression "staff" in auth_user().groups
 	edge_auth {
@@ -379,21 +380,21 @@ func TestMatcherOfTheIdentityOpensNothing(t *testing.T) {
 	header @expression X-Seen yes
 	respond "others"
 }`)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
-	token := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
-	assert.Equal(t, "staff", g.get("/", token).body)
-	assert.Equal(t, "others", g.get("/").body)
-	assert.Equal(t, "others", g.get("/", "Remote-Groups: staff").body)
-	assert.Empty(t, g.get("/", token).header.Get("X-Seen"), "header comes before edge_auth, where nobody is known yet")
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff")
+	token := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	assert.Equal(t, "staff", g.Get("/", token).Body)
+	assert.Equal(t, "others", g.Get("/").Body)
+	assert.Equal(t, "others", g.Get("/", "Remote-Groups: staff").Body)
+	assert.Empty(t, g.Get("/", token).Header.Get("X-Seen"), "header comes before edge_auth, where nobody is known yet")
 }
 
 // Caddy's own basic_auth sets the same placeholders: they must not be taken for those
 // of the caller whom the policy found.
 func TestRulesAreAboutThePolicysOwnCaller(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	hash := strings.Fields(basicAlice(t))[3]
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	hash := strings.Fields(harness.BasicAlice(t))[3]
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	basic_auth {
 		alice HASH
 	}
@@ -415,22 +416,22 @@ func TestRulesAreAboutThePolicysOwnCaller(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr, "HASH", hash)
-	g.edgeAuth("correct horse\n", "user", "add", "bob")
-	bob := "X-Key: " + g.edgeAuth("", "token", "create", "bob")
-	assert.Equal(t, http.StatusForbidden, g.get("/rule", alice, bob).status)
-	assert.Empty(t, up.taken())
-	require.Equal(t, http.StatusOK, g.get("/", alice, bob).status)
-	got := up.one(t)
-	assert.Equal(t, []string{"bob"}, header(got, "Remote-User"))
-	assert.Equal(t, []string{"bob"}, header(got, "X-User"))
+}`, "UPSTREAM", up.Addr, "HASH", hash)
+	g.EdgeAuth("correct horse\n", "user", "add", "bob")
+	bob := "X-Key: " + g.EdgeAuth("", "token", "create", "bob")
+	assert.Equal(t, http.StatusForbidden, g.Get("/rule", harness.Alice, bob).Status)
+	assert.Empty(t, up.Taken())
+	require.Equal(t, http.StatusOK, g.Get("/", harness.Alice, bob).Status)
+	got := up.One(t)
+	assert.Equal(t, []string{"bob"}, harness.HeaderOf(got, "Remote-User"))
+	assert.Equal(t, []string{"bob"}, harness.HeaderOf(got, "X-User"))
 }
 
 func TestReportOnlyLeavesTheAddressAsItIs(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	secret := strings.Repeat("s", 32)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		jwt {
 			key HS256 SECRET
@@ -449,14 +450,14 @@ func TestReportOnlyLeavesTheAddressAsItIs(t *testing.T) {
 		report_only
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "SECRET", secret)
-	target := "/x?access_token=" + hs256(secret).token(t, claimsOf("alice")) + "&b=1"
-	require.Equal(t, http.StatusOK, g.get(target).status)
-	got := up.one(t)
+}`, "UPSTREAM", up.Addr, "SECRET", secret)
+	target := "/x?access_token=" + harness.HS256(secret).Token(t, harness.ClaimsOf("alice")) + "&b=1"
+	require.Equal(t, http.StatusOK, g.Get(target).Status)
+	got := up.One(t)
 	assert.Contains(t, got, "GET "+target+" HTTP/1.1", "the application still reads it")
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
-	x, _ := g.explain(t, map[string]any{"url": g.url + target})
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))
+	x, _ := explain(g, t, map[string]any{"url": g.URL + target})
 	assert.Equal(t, "passed", x.Outcome)
 	assert.Equal(t, 2, strings.Count(x.said(), "it is alice"), x.said())
-	assert.Empty(t, g.log.lines(`"msg":"would refuse"`))
+	assert.Empty(t, g.Log.Lines(`"msg":"would refuse"`))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
@@ -23,7 +24,7 @@ import (
 func startSite(t testing.TB, port, path string, command ...string) string {
 	t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
-	out := new(logBuffer)
+	out := new(harness.Log)
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start(), "%s is needed; ./test.sh installs it", command[0])
 	t.Cleanup(func() {
@@ -32,7 +33,7 @@ func startSite(t testing.TB, port, path string, command ...string) string {
 		_ = cmd.Wait()
 	})
 	address := "127.0.0.1:" + port
-	eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, 30*time.Second, func() bool {
 		resp, err := http.Get("http://" + address + path)
 		if err != nil {
 			return false
@@ -183,8 +184,8 @@ func TestLoginsOfRealServersAreKnownAtTheGateway(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
 			app := s.start(t, redis)
-			up := startUpstream(t)
-			g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+uncached+"\n}", `http://127.0.0.1:$PORT {
 	@app path /login /logout /whoami
 	handle @app {
 		edge_auth off
@@ -196,37 +197,37 @@ func TestLoginsOfRealServersAreKnownAtTheGateway(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 
-			b := newBrowser(t, g.url)
-			require.Equal(t, http.StatusUnauthorized, g.get("/").status)
+			b := newBrowser(t, g.URL)
+			require.Equal(t, http.StatusUnauthorized, g.Get("/").Status)
 			b.post(t, s.login)
 			cookie, beside := b.cookie(t, s.cookie)
 			keys := ttls(t, redis)
-			passed := g.get("/", cookie+beside, "Remote-User: admin")
-			require.Equal(t, http.StatusOK, passed.status, passed.body)
-			got := up.one(t)
-			assert.Equal(t, []string{s.user}, header(got, "Remote-User"))
-			assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ") + beside}, header(got, "Cookie"), "the app's own cookie stays")
-			assert.Empty(t, passed.header.Values("Set-Cookie"), "and is never set")
+			passed := g.Get("/", cookie+beside, "Remote-User: admin")
+			require.Equal(t, http.StatusOK, passed.Status, passed.Body)
+			got := up.One(t)
+			assert.Equal(t, []string{s.user}, harness.HeaderOf(got, "Remote-User"))
+			assert.Equal(t, []string{strings.TrimPrefix(cookie, "Cookie: ") + beside}, harness.HeaderOf(got, "Cookie"), "the app's own cookie stays")
+			assert.Empty(t, passed.Header.Values("Set-Cookie"), "and is never set")
 			assert.Equal(t, keys, ttls(t, redis), "nothing is written")
 
 			name, value, _ := strings.Cut(strings.TrimPrefix(cookie, "Cookie: "), "=")
 			changed := value[:len(value)-1] + string(value[len(value)-1]^1)
 			for _, forged := range []string{changed, value + "0", value[1:], value + "; " + name + "=" + changed} {
-				assert.Equal(t, http.StatusUnauthorized, g.get("/", "Cookie: "+name+"="+forged+beside).status, forged)
+				assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Cookie: "+name+"="+forged+beside).Status, forged)
 			}
 
 			b.post(t, "/logout")
 			for range 2 {
-				assert.Equal(t, http.StatusUnauthorized, g.get("/", cookie+beside).status, "the very next request")
+				assert.Equal(t, http.StatusUnauthorized, g.Get("/", cookie+beside).Status, "the very next request")
 			}
-			assert.Empty(t, up.taken())
+			assert.Empty(t, up.Taken())
 
 			b.post(t, s.login)
 			again, beside := b.cookie(t, s.cookie)
 			assert.Equal(t, s.keepsID, again == cookie)
-			assert.Equal(t, http.StatusOK, g.get("/", again+beside).status)
+			assert.Equal(t, http.StatusOK, g.Get("/", again+beside).Status)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -61,29 +62,29 @@ const stockHandler = `{
 func TestPolicyStandsInCaddysOwnAuthenticationHandler(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	g := newGateway(t, "UPSTREAM", up.addr, "REDIS", redis.URL())
-	g.start("run", "--config", g.write("caddy.json", strings.Replace(stockHandler, "ADMIN", g.admin, 1)))
-	g.waitReady()
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "sales", "--email", "alice@example.com")
-	g.edgeAuth("correct horse\n", "user", "add", "bob", "--group", "staff")
-	good, staff := "Authorization: Token "+g.edgeAuth("", "token", "create", "alice"), "Authorization: Token "+g.edgeAuth("", "token", "create", "bob")
+	up := harness.StartUpstream(t)
+	g := harness.New(t, "UPSTREAM", up.Addr, "REDIS", redis.URL())
+	g.Run("run", "--config", g.Write("caddy.json", strings.Replace(stockHandler, "ADMIN", g.Admin, 1)))
+	g.WaitReady()
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "sales", "--email", "alice@example.com")
+	g.EdgeAuth("correct horse\n", "user", "add", "bob", "--group", "staff")
+	good, staff := "Authorization: Token "+g.EdgeAuth("", "token", "create", "alice"), "Authorization: Token "+g.EdgeAuth("", "token", "create", "bob")
 	wrong := "Authorization: Token " + strings.Repeat("0", 40)
 	const forged = "Remote-User: root"
 
 	for _, path := range []string{"/api", "/open", "/default"} {
-		require.Equal(t, http.StatusOK, g.get(path, good, forged, "Remote-Groups: staff").status, path)
-		got := up.one(t)
-		assert.Equal(t, []string{"alice"}, header(got, "Remote-User"), "the forged one is gone: %s", path)
-		assert.Equal(t, []string{"sales"}, header(got, "Remote-Groups"))
-		assert.Empty(t, header(got, "Authorization"))
-		assert.Equal(t, []string{"alice alice@example.com sales token"}, header(got, "X-Placeholders"))
+		require.Equal(t, http.StatusOK, g.Get(path, good, forged, "Remote-Groups: staff").Status, path)
+		got := up.One(t)
+		assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"), "the forged one is gone: %s", path)
+		assert.Equal(t, []string{"sales"}, harness.HeaderOf(got, "Remote-Groups"))
+		assert.Empty(t, harness.HeaderOf(got, "Authorization"))
+		assert.Equal(t, []string{"alice alice@example.com sales token"}, harness.HeaderOf(got, "X-Placeholders"))
 	}
-	require.Equal(t, http.StatusOK, g.get("/staff", staff).status)
-	assert.Equal(t, []string{"bob"}, header(up.one(t), "Remote-User"))
-	require.Equal(t, http.StatusOK, g.get("/open", forged).status)
-	got := up.one(t)
-	assert.Empty(t, header(got, "Remote-User"), "nobody")
+	require.Equal(t, http.StatusOK, g.Get("/staff", staff).Status)
+	assert.Equal(t, []string{"bob"}, harness.HeaderOf(up.One(t), "Remote-User"))
+	require.Equal(t, http.StatusOK, g.Get("/open", forged).Status)
+	got := up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "Remote-User"), "nobody")
 
 	for name, c := range map[string]struct {
 		path    string
@@ -95,30 +96,30 @@ func TestPolicyStandsInCaddysOwnAuthenticationHandler(t *testing.T) {
 		"not met":              {"/staff", []string{forged, good}},
 		"a browser, login_url": {"/staff", []string{forged, "Accept: text/html"}},
 	} {
-		a := g.get(c.path, c.headers...)
-		assert.Equal(t, "Token", a.header.Get("WWW-Authenticate"), name)
-		assert.Len(t, a.header.Get("X-Request-ID"), 36, name)
-		assert.Empty(t, a.header.Get("Location"), name)
-		got := up.one(t)
-		assert.Equal(t, []string{"401"}, header(got, "X-Error"), name)
-		assert.Empty(t, header(got, "Remote-User"), name)
-		assert.Empty(t, header(got, "Authorization"), name)
+		a := g.Get(c.path, c.headers...)
+		assert.Equal(t, "Token", a.Header.Get("WWW-Authenticate"), name)
+		assert.Len(t, a.Header.Get("X-Request-ID"), 36, name)
+		assert.Empty(t, a.Header.Get("Location"), name)
+		got := up.One(t)
+		assert.Equal(t, []string{"401"}, harness.HeaderOf(got, "X-Error"), name)
+		assert.Empty(t, harness.HeaderOf(got, "Remote-User"), name)
+		assert.Empty(t, harness.HeaderOf(got, "Authorization"), name)
 	}
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines(`"event":"credential_rejected"`)) == 2 }, "not audited")
-	assert.Contains(t, g.metrics(), `caddy_edge_auth_requests_total{authenticator="token",outcome="forbidden",policy="staff"} 1`)
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines(`"event":"credential_rejected"`)) == 2 }, "not audited")
+	assert.Contains(t, g.Metrics(), `caddy_edge_auth_requests_total{authenticator="token",outcome="forbidden",policy="staff"} 1`)
 
-	assert.Len(t, g.log.lines("clients can forge them"), 1, "the open way beside the guarded one")
+	assert.Len(t, g.Log.Lines("clients can forge them"), 1, "the open way beside the guarded one")
 
 	redis.Kill()
-	a := g.get("/api", good, forged)
-	assert.Empty(t, a.header.Get("WWW-Authenticate"), "no other credential would help")
-	got = up.one(t)
-	assert.Equal(t, []string{"401"}, header(got, "X-Error"), "never through")
-	assert.Equal(t, []string{"service temporarily unavailable, try again later"}, header(got, "X-Cause"), "a fixed sentence")
-	assert.Empty(t, header(got, "Remote-User"))
-	assert.Empty(t, header(got, "Authorization"))
-	eventually(t, 5*time.Second, func() bool { return len(g.log.lines("auth provider returned error")) == 1 }, "the outage is not logged")
-	assert.NotContains(t, strings.Join(g.log.lines("auth provider returned error"), ""), "127.0.0.1:", "no address")
+	a := g.Get("/api", good, forged)
+	assert.Empty(t, a.Header.Get("WWW-Authenticate"), "no other credential would help")
+	got = up.One(t)
+	assert.Equal(t, []string{"401"}, harness.HeaderOf(got, "X-Error"), "never through")
+	assert.Equal(t, []string{"service temporarily unavailable, try again later"}, harness.HeaderOf(got, "X-Cause"), "a fixed sentence")
+	assert.Empty(t, harness.HeaderOf(got, "Remote-User"))
+	assert.Empty(t, harness.HeaderOf(got, "Authorization"))
+	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("auth provider returned error")) == 1 }, "the outage is not logged")
+	assert.NotContains(t, strings.Join(g.Log.Lines("auth provider returned error"), ""), "127.0.0.1:", "no address")
 }
 
 func TestPolicyThatCaddysHandlerCannotServeIsRefusedAtLoad(t *testing.T) {
@@ -127,11 +128,11 @@ func TestPolicyThatCaddysHandlerCannotServeIsRefusedAtLoad(t *testing.T) {
 		`{"policy":"nobody"}`: "unknown policy 'nobody'",
 		`{"policy":"query"}`:  "reads a credential from the address",
 	} {
-		g := newGateway(t)
-		config := g.write("caddy.json", `{"apps":{
+		g := harness.New(t)
+		config := g.Write("caddy.json", `{"apps":{
 			"edge_auth":{"policies":{"query":{"authenticators":[{"authenticator":"jwt","keys":[{"algorithm":"HS256","value":"`+strings.Repeat("k", 40)+`"}],"query":"token"}]}}},
 			"http":{"servers":{"one":{"listen":["127.0.0.1:$PORT"],"routes":[{"handle":[{"handler":"authentication","providers":{"edge_auth":`+policy+`}}]}]}}}}}`)
-		_, err := g.command("", "validate", "--config", config)
+		_, err := g.Command("", "validate", "--config", config)
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 type simpleSettings map[string]any
@@ -29,7 +31,7 @@ func startSimpleJWT(t testing.TB, settings simpleSettings) string {
 // obtain logs alice in at a Django, and returns the tokens that it gives her.
 func obtain(t testing.TB, url string) map[string]string {
 	t.Helper()
-	resp, err := client.Post(url, "application/json", strings.NewReader(`{"username":"alice","password":"wonderland"}`))
+	resp, err := harness.Client.Post(url, "application/json", strings.NewReader(`{"username":"alice","password":"wonderland"}`))
 	require.NoError(t, err)
 	return tokensIn(t, resp)
 }
@@ -58,11 +60,11 @@ func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 	}{
 		"as it comes": {simpleSettings{"SIGNING_KEY": simpleSecret}, "key HS256 " + simpleSecret, "Authorization: Bearer ", "1"},
 		"RS256 for an audience": {
-			simpleSettings{"ALGORITHM": "RS256", "SIGNING_KEY": privatePEM(t, rsaKey), "VERIFYING_KEY": publicPEM(t, &rsaKey.PublicKey), "AUDIENCE": "api", "ISSUER": "https://idp.example.com"},
+			simpleSettings{"ALGORITHM": "RS256", "SIGNING_KEY": privatePEM(t, rsaKey), "VERIFYING_KEY": harness.PublicPEM(t, &rsaKey.PublicKey), "AUDIENCE": "api", "ISSUER": "https://idp.example.com"},
 			"key RS256 $DIR/rsa.pem\n issuer https://idp.example.com\n audience api", "Authorization: Bearer ", "1",
 		},
 		"ES256": {
-			simpleSettings{"ALGORITHM": "ES256", "SIGNING_KEY": privatePEM(t, ecKey), "VERIFYING_KEY": publicPEM(t, &ecKey.PublicKey)},
+			simpleSettings{"ALGORITHM": "ES256", "SIGNING_KEY": privatePEM(t, ecKey), "VERIFYING_KEY": harness.PublicPEM(t, &ecKey.PublicKey)},
 			"key ES256 $DIR/ec.pem", "Authorization: Bearer ", "1",
 		},
 		"every claim by another name": {
@@ -80,11 +82,11 @@ func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			django := startSimpleJWT(t, c.settings)
-			up := startUpstream(t)
-			g := newGateway(t, "UPSTREAM", up.addr)
-			g.write("rsa.pem", publicPEM(t, &rsaKey.PublicKey))
-			g.write("ec.pem", publicPEM(t, &ecKey.PublicKey))
-			g.serve("", `http://127.0.0.1:$PORT {
+			up := harness.StartUpstream(t)
+			g := harness.New(t, "UPSTREAM", up.Addr)
+			g.Write("rsa.pem", harness.PublicPEM(t, &rsaKey.PublicKey))
+			g.Write("ec.pem", harness.PublicPEM(t, &ecKey.PublicKey))
+			g.Serve("", `http://127.0.0.1:$PORT {
 	edge_auth {
 		jwt {
 			preset simplejwt
@@ -94,28 +96,28 @@ func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 	reverse_proxy UPSTREAM
 }`)
 			tokens := obtain(t, django+"/api/token/")
-			resp, err := client.Post(django+"/api/token/refresh/", "application/json", strings.NewReader(`{"refresh":"`+tokens["refresh"]+`"}`))
+			resp, err := harness.Client.Post(django+"/api/token/refresh/", "application/json", strings.NewReader(`{"refresh":"`+tokens["refresh"]+`"}`))
 			require.NoError(t, err)
 			for _, access := range []string{tokens["access"], tokensIn(t, resp)["access"]} {
 				if strings.Count(string(decoded(t, strings.Split(access, ".")[1])), `"null"`) > 1 {
-					assert.Equal(t, http.StatusUnauthorized, g.get("/", c.header+access).status, "SimpleJWT 5.2 refreshes to tokens with a member twice")
+					assert.Equal(t, http.StatusUnauthorized, g.Get("/", c.header+access).Status, "SimpleJWT 5.2 refreshes to tokens with a member twice")
 					continue
 				}
-				a := g.get("/", c.header+access)
-				require.Equal(t, http.StatusOK, a.status, a.body)
-				got := up.one(t)
-				assert.Equal(t, []string{c.user}, header(got, "Remote-User"))
+				a := g.Get("/", c.header+access)
+				require.Equal(t, http.StatusOK, a.Status, a.Body)
+				got := up.One(t)
+				assert.Equal(t, []string{c.user}, harness.HeaderOf(got, "Remote-User"))
 				assert.NotContains(t, got, access)
 			}
 			for _, wrong := range []string{tokens["access"] + "x", tokens["access"][1:], ""} {
-				assert.Equal(t, http.StatusUnauthorized, g.get("/", c.header+wrong).status)
+				assert.Equal(t, http.StatusUnauthorized, g.Get("/", c.header+wrong).Status)
 			}
 			if kind, set := c.settings["TOKEN_TYPE_CLAIM"]; !set || kind != nil {
-				a := g.get("/", c.header+tokens["refresh"])
-				assert.Equal(t, http.StatusUnauthorized, a.status)
-				assert.Contains(t, a.body, "Token has wrong type")
+				a := g.Get("/", c.header+tokens["refresh"])
+				assert.Equal(t, http.StatusUnauthorized, a.Status)
+				assert.Contains(t, a.Body, "Token has wrong type")
 			}
-			assert.Empty(t, up.taken())
+			assert.Empty(t, up.Taken())
 		})
 	}
 }
@@ -123,8 +125,8 @@ func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 func TestSlidingTokenOfRealSimpleJWTIsRefusedUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	django := startSimpleJWT(t, simpleSettings{"SIGNING_KEY": simpleSecret, "AUTH_TOKEN_CLASSES": []string{"rest_framework_simplejwt.tokens.SlidingToken"}})
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth /access* {
 		jwt {
 			preset simplejwt
@@ -139,14 +141,14 @@ func TestSlidingTokenOfRealSimpleJWTIsRefusedUnlessAskedFor(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr, "SECRET", simpleSecret)
+}`, "UPSTREAM", up.Addr, "SECRET", simpleSecret)
 	bearer := "Authorization: Bearer " + obtain(t, django+"/api/token/sliding/")["token"]
-	a := g.get("/access", bearer)
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.Contains(t, a.body, "Token has wrong type")
-	assert.Empty(t, up.taken())
-	require.Equal(t, http.StatusOK, g.get("/sliding", bearer).status)
-	assert.Equal(t, []string{"1"}, header(up.one(t), "Remote-User"))
+	a := g.Get("/access", bearer)
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.Contains(t, a.Body, "Token has wrong type")
+	assert.Empty(t, up.Taken())
+	require.Equal(t, http.StatusOK, g.Get("/sliding", bearer).Status)
+	assert.Equal(t, []string{"1"}, harness.HeaderOf(up.One(t), "Remote-User"))
 }
 
 // TestRealSimpleJWTAcceptsOurTokens has the gateway sign with a key that a
@@ -161,28 +163,28 @@ func TestRealSimpleJWTAcceptsOurTokens(t *testing.T) {
 	}{
 		"HS256": {simpleSettings{"SIGNING_KEY": simpleSecret}, `{"kty":"oct","k":"` + b64(simpleSecret) + `"}`},
 		"HS512": {simpleSettings{"ALGORITHM": "HS512", "SIGNING_KEY": simpleSecret}, `{"kty":"oct","alg":"HS512","k":"` + b64(simpleSecret) + `"}`},
-		"RS256": {simpleSettings{"ALGORITHM": "RS256", "VERIFYING_KEY": publicPEM(t, &rsaKey.PublicKey)}, privatePEM(t, rsaKey)},
-		"ES256": {simpleSettings{"ALGORITHM": "ES256", "VERIFYING_KEY": publicPEM(t, &ecKey.PublicKey)}, privatePEM(t, ecKey)},
+		"RS256": {simpleSettings{"ALGORITHM": "RS256", "VERIFYING_KEY": harness.PublicPEM(t, &rsaKey.PublicKey)}, privatePEM(t, rsaKey)},
+		"ES256": {simpleSettings{"ALGORITHM": "ES256", "VERIFYING_KEY": harness.PublicPEM(t, &ecKey.PublicKey)}, privatePEM(t, ecKey)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.settings["USER_ID_FIELD"] = "username"
 			django := startSimpleJWT(t, c.settings)
-			g := newGateway(t)
-			g.write("key", c.key)
-			g.serve("edge_auth {\n signing_key $DIR/key\n}", `http://127.0.0.1:$PORT {
+			g := harness.New(t)
+			g.Write("key", c.key)
+			g.Serve("edge_auth {\n signing_key $DIR/key\n}", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth {
 		jwt
 	}
 	respond {http.auth.user.id}
 }`)
-			g.edgeAuth("wonderland\n", "user", "add", "alice")
-			made := "Authorization: Bearer " + g.edgeAuth("", "jwt", "create", "alice")
-			a := g.get("/", made)
-			require.Equal(t, http.StatusOK, a.status, a.body)
-			assert.Equal(t, "alice", a.body)
-			pair := pairOf(t, g.postJSON("/api/token/", wonderland))
+			g.EdgeAuth("wonderland\n", "user", "add", "alice")
+			made := "Authorization: Bearer " + g.EdgeAuth("", "jwt", "create", "alice")
+			a := g.Get("/", made)
+			require.Equal(t, http.StatusOK, a.Status, a.Body)
+			assert.Equal(t, "alice", a.Body)
+			pair := pairOf(t, g.PostJSON("/api/token/", wonderland))
 			status, body := fetch(t, django+"/me/", made)
 			assert.Equal(t, http.StatusOK, status, body)
 			ours := "Authorization: Bearer " + pair["access"]
@@ -197,10 +199,10 @@ func TestRealSimpleJWTAcceptsOurTokens(t *testing.T) {
 				return // that Django signs nothing
 			}
 			theirs := obtain(t, django+"/api/token/")
-			second := pairOf(t, g.postJSON("/api/token/refresh/", `{"refresh":"`+theirs["refresh"]+`"}`))
+			second := pairOf(t, g.PostJSON("/api/token/refresh/", `{"refresh":"`+theirs["refresh"]+`"}`))
 			status, body = fetch(t, django+"/me/", "Authorization: Bearer "+second["access"])
 			assert.Equal(t, http.StatusOK, status, body)
-			assert.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer "+second["access"]).status, "a login at Django goes on here")
+			assert.Equal(t, http.StatusOK, g.Get("/", "Authorization: Bearer "+second["access"]).Status, "a login at Django goes on here")
 		})
 	}
 }
@@ -212,7 +214,7 @@ func fetch(t testing.TB, url, header string) (int, string) {
 	require.NoError(t, err)
 	name, value, _ := strings.Cut(header, ": ")
 	req.Header.Set(name, value)
-	resp, err := client.Do(req)
+	resp, err := harness.Client.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	var body bytes.Buffer

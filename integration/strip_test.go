@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"strings"
@@ -9,25 +8,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/bcrypt"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
-
-// alice is the caller whose credential is right: a basic one, so that a test
-// needs no store.
-const alice = "Authorization: Basic YWxpY2U6d29uZGVybGFuZA=="
-
-// basicAlice is an authenticator that knows alice.
-func basicAlice(t testing.TB) string {
-	t.Helper()
-	hash, err := bcrypt.GenerateFromPassword([]byte("wonderland"), bcrypt.MinCost)
-	require.NoError(t, err)
-	return "basic {\n alice " + string(hash) + "\n }"
-}
-
-// basicHeader is alice's header with a password.
-func basicHeader(password string) string {
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+password))
-}
 
 // forgeries are ways to send a forged Remote-User: header lines of a request.
 var forgeries = map[string][]string{
@@ -57,14 +40,14 @@ var policies = map[string]struct {
 	credential string
 	want       string // Remote-User at the upstream; "": none
 }{
-	"accepted":             {"edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM", alice, "alice"},
+	"accepted":             {"edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
 	"optional":             {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", "", ""},
-	"optional, accepted":   {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", alice, "alice"},
+	"optional, accepted":   {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
 	"failed, error routes": {"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", ""},
 	"off":                  {"edge_auth off\n reverse_proxy UPSTREAM", "", ""},
 	"outside the matcher":  {"edge_auth /admin/* {\n BASIC \n}\n reverse_proxy UPSTREAM", "", ""},
-	"in a handle":          {"handle {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", alice, "alice"},
-	"in a route":           {"route {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", alice, "alice"},
+	"in a handle":          {"handle {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
+	"in a route":           {"route {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
 	"earlier directive fails, error routes": {
 		"basic_auth {\n bob HASH \n}\n edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", "",
 	},
@@ -72,7 +55,7 @@ var policies = map[string]struct {
 		"handle_errors 401 {\n reverse_proxy UPSTREAM \n}\n handle {\n basic_auth {\n bob HASH \n}\n edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1 \n}", "", "",
 	},
 	"upstream fails, error routes": {
-		"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", alice, "alice",
+		"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice",
 	},
 }
 
@@ -81,17 +64,17 @@ func TestForgedIdentityNeverReachesUpstream(t *testing.T) {
 	for name, p := range policies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			up := startUpstream(t)
-			g := startGateway(t, "", "http://127.0.0.1:$PORT {\n"+p.site+"\n}\n",
-				"UPSTREAM", up.addr, "BASIC", basicAlice(t), "HASH", "$2a$04$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K")
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n"+p.site+"\n}\n",
+				"UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t), "HASH", "$2a$04$6Vp2Qy7t3YwqEHhUoKAEKu4UGGDiG6tZE5z0h6EwNxKxoUoV5MA2K")
 			for name, lines := range forgeries {
-				got := g.sendRaw(up, p.credential, lines)
+				got := sendRaw(g, up, p.credential, lines)
 				require.NotEmpty(t, got, "%s: nothing reached the upstream", name)
 				assert.NotContains(t, got, "admin", "%s", name)
 				if p.want == "" {
-					assert.Empty(t, header(got, "Remote-User"), "%s", name)
+					assert.Empty(t, harness.HeaderOf(got, "Remote-User"), "%s", name)
 				} else {
-					assert.Equal(t, []string{p.want}, header(got, "Remote-User"), "%s", name)
+					assert.Equal(t, []string{p.want}, harness.HeaderOf(got, "Remote-User"), "%s", name)
 				}
 			}
 		})
@@ -100,10 +83,10 @@ func TestForgedIdentityNeverReachesUpstream(t *testing.T) {
 
 // sendRaw sends a request with the lines as they are, and returns what reached
 // the upstream.
-func (g *gateway) sendRaw(up *upstream, credential string, lines []string) string {
-	g.t.Helper()
-	up.taken()
-	head := "POST /page HTTP/1.1\r\nHost: " + strings.TrimPrefix(g.url, "http://") + "\r\n"
+func sendRaw(g *harness.Gateway, up *harness.Upstream, credential string, lines []string) string {
+	g.T.Helper()
+	up.Taken()
+	head := "POST /page HTTP/1.1\r\nHost: " + strings.TrimPrefix(g.URL, "http://") + "\r\n"
 	if credential != "" {
 		head += credential + "\r\n"
 	}
@@ -111,69 +94,69 @@ func (g *gateway) sendRaw(up *upstream, credential string, lines []string) strin
 	if !strings.Contains(joined, "Connection:") {
 		head += "Connection: close\r\n"
 	}
-	reply := g.raw(head + joined + "\r\n\r\n")
-	require.Contains(g.t, reply, "HTTP/1.1 ")
-	return strings.Join(up.taken(), "")
+	reply := g.Raw(head + joined + "\r\n\r\n")
+	require.Contains(g.T, reply, "HTTP/1.1 ")
+	return strings.Join(up.Taken(), "")
 }
 
 // The attack works on stock Caddy: without this baseline the tests above could
 // pass because the harness loses the header.
 func TestForgedIdentityReachesUpstreamWithoutEdgeAuth(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n reverse_proxy UPSTREAM\n}\n", "UPSTREAM", up.addr)
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n reverse_proxy UPSTREAM\n}\n", "UPSTREAM", up.Addr)
 	for _, name := range []string{"plain", "twice", "bare line feed", "trailer", "unannounced trailer", "exclamation mark"} {
-		assert.Contains(t, g.sendRaw(up, "", forgeries[name]), "admin", name)
+		assert.Contains(t, sendRaw(g, up, "", forgeries[name]), "admin", name)
 	}
 }
 
 func TestNearMissesAndOtherHeadersPass(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n }\n reverse_proxy UPSTREAM\n}\n",
-		"UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	g.get("/", alice, "Remote-User2: x", "Remote-Use: y", "X-Tenant: z")
-	got := up.one(t)
-	assert.Equal(t, []string{"x"}, header(got, "Remote-User2"))
-	assert.Equal(t, []string{"y"}, header(got, "Remote-Use"))
-	assert.Equal(t, []string{"z"}, header(got, "X-Tenant"))
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n }\n reverse_proxy UPSTREAM\n}\n",
+		"UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	g.Get("/", harness.Alice, "Remote-User2: x", "Remote-Use: y", "X-Tenant: z")
+	got := up.One(t)
+	assert.Equal(t, []string{"x"}, harness.HeaderOf(got, "Remote-User2"))
+	assert.Equal(t, []string{"y"}, harness.HeaderOf(got, "Remote-Use"))
+	assert.Equal(t, []string{"z"}, harness.HeaderOf(got, "X-Tenant"))
 }
 
 func TestUpgradeSurvivesStrippingOfConnection(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n }\n reverse_proxy UPSTREAM\n}\n",
-		"UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n }\n reverse_proxy UPSTREAM\n}\n",
+		"UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n%s\r\nConnection: Upgrade, Remote-User\r\nUpgrade: websocket\r\n\r\n", strings.TrimPrefix(g.url, "http://"), alice)
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n%s\r\nConnection: Upgrade, Remote-User\r\nUpgrade: websocket\r\n\r\n", strings.TrimPrefix(g.URL, "http://"), harness.Alice)
 	buffer := make([]byte, 12)
 	_, err = conn.Read(buffer)
 	require.NoError(t, err)
-	got := up.one(t)
-	assert.Equal(t, []string{"Upgrade"}, header(got, "Connection"))
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
+	got := up.One(t)
+	assert.Equal(t, []string{"Upgrade"}, harness.HeaderOf(got, "Connection"))
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))
 }
 
 func TestAllowedTrailerPassesAndNoOther(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n allow_trailer X-Checksum\n }\n reverse_proxy UPSTREAM\n}\n",
-		"UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	got := g.sendRaw(up, alice, []string{
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n allow_trailer X-Checksum\n }\n reverse_proxy UPSTREAM\n}\n",
+		"UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	got := sendRaw(g, up, harness.Alice, []string{
 		"Trailer: X-Checksum, X-Other", "Transfer-Encoding: chunked", "", "3", "abc", "0",
 		"X-Checksum: good", "X-Other: no", "Remote-User: admin",
 	})
-	assert.Equal(t, []string{"good"}, header(got, "X-Checksum"))
+	assert.Equal(t, []string{"good"}, harness.HeaderOf(got, "X-Checksum"))
 	assert.NotContains(t, got, "X-Other: no")
 	assert.NotContains(t, got, "admin")
 }
 
 func TestKeptHeaderPassesOnlyWhereAPolicySaysSo(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		keep_header X-Forwarded-User
@@ -188,14 +171,14 @@ func TestKeptHeaderPassesOnlyWhereAPolicySaysSo(t *testing.T) {
 		reverse_proxy UPSTREAM
 	}
 }
-`, "UPSTREAM", up.addr, "BASIC", basicAlice(t))
-	g.get("/", alice, "X-Forwarded-User: proxy", "X-Forwarded-Email: proxy")
-	got := up.one(t)
-	assert.Equal(t, []string{"proxy"}, header(got, "X-Forwarded-User"))
-	assert.Empty(t, header(got, "X-Forwarded-Email"))
+`, "UPSTREAM", up.Addr, "BASIC", harness.BasicAlice(t))
+	g.Get("/", harness.Alice, "X-Forwarded-User: proxy", "X-Forwarded-Email: proxy")
+	got := up.One(t)
+	assert.Equal(t, []string{"proxy"}, harness.HeaderOf(got, "X-Forwarded-User"))
+	assert.Empty(t, harness.HeaderOf(got, "X-Forwarded-Email"))
 
-	g.get("/strict", alice, "X-Forwarded-User: proxy")
-	got = up.one(t)
-	assert.Empty(t, header(got, "X-Forwarded-User"))
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"), "what we set ourselves stays")
+	g.Get("/strict", harness.Alice, "X-Forwarded-User: proxy")
+	got = up.One(t)
+	assert.Empty(t, harness.HeaderOf(got, "X-Forwarded-User"))
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"), "what we set ourselves stays")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
@@ -42,8 +43,8 @@ var otherTokenCases = map[int]string{
 
 func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
 	handle /me/token {
 		edge_auth {
 			token
@@ -64,9 +65,9 @@ func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 		}
 		reverse_proxy UPSTREAM
 	}
-}`, "UPSTREAM", up.addr)
+}`, "UPSTREAM", up.Addr)
 	dump := must(os.ReadFile("testdata/drf/dump.json"))
-	assert.Contains(t, g.edgeAuth(string(dump), "import", "django", "-"), "tokens: 5 added")
+	assert.Contains(t, g.EdgeAuth(string(dump), "import", "django", "-"), "tokens: 5 added")
 
 	file, err := os.Open("testdata/drf/tokens.jsonl")
 	require.NoError(t, err)
@@ -75,7 +76,7 @@ func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 	for lines := bufio.NewScanner(file); lines.Scan(); judged++ {
 		var c tokenCase
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &c))
-		request := c.Method + " " + c.Path + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(g.url, "http://") + "\r\nConnection: close\r\n"
+		request := c.Method + " " + c.Path + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(g.URL, "http://") + "\r\nConnection: close\r\n"
 		for _, h := range c.Headers {
 			value := make([]byte, 0, len(h[1]))
 			for _, char := range h[1] {
@@ -84,7 +85,7 @@ func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 			request += h[0] + ": " + string(value) + "\r\n"
 		}
 		name := fmt.Sprintf("%d %s", c.N, c.Name)
-		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(g.raw(request+"\r\n"))), nil)
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(g.Raw(request+"\r\n"))), nil)
 		require.NoError(t, err, name)
 		body := must(io.ReadAll(resp.Body))
 		switch {
@@ -97,18 +98,18 @@ func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 		require.Equal(t, c.Status, resp.StatusCode, "%s: %s", name, body)
 		assert.Equal(t, c.Challenge, resp.Header.Get("WWW-Authenticate"), name)
 		if c.Status == http.StatusOK {
-			assert.Equal(t, []string{c.Body.Username}, header(up.one(t), "Remote-User"), name)
+			assert.Equal(t, []string{c.Body.Username}, harness.HeaderOf(up.One(t), "Remote-User"), name)
 			continue
 		}
 		var said struct{ Detail string }
 		require.NoError(t, json.Unmarshal(body, &said), name)
 		assert.Equal(t, c.Body.Detail, said.Detail, name)
-		assert.Empty(t, up.taken(), name)
+		assert.Empty(t, up.Taken(), name)
 	}
 	assert.Equal(t, 17, judged)
-	a := g.get("/me/token", "Authorization: Token "+strings.Repeat("b", 39)+"2")
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.JSONEq(t, `{"detail":"User inactive or deleted.","code":"user_inactive"}`, a.body, "bob is disabled in Django")
+	a := g.Get("/me/token", "Authorization: Token "+strings.Repeat("b", 39)+"2")
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.JSONEq(t, `{"detail":"User inactive or deleted.","code":"user_inactive"}`, a.Body, "bob is disabled in Django")
 }
 
 // dumpOfDjango is what dumpdata of a real Django writes.
@@ -131,8 +132,8 @@ func TestUsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			up := startUpstream(t)
-			g := startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
+			up := harness.StartUpstream(t)
+			g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
 	edge_auth_issuer {
 		jwt
 		token
@@ -140,60 +141,60 @@ func TestUsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 	}
 	edge_auth
 	reverse_proxy UPSTREAM
-}`, "UPSTREAM", up.addr)
-			dump := g.write("dump.json", dumpOfDjango(t, format...))
-			dry := g.edgeAuth("", "import", "django", dump, "--dry-run")
+}`, "UPSTREAM", up.Addr)
+			dump := g.Write("dump.json", dumpOfDjango(t, format...))
+			dry := g.EdgeAuth("", "import", "django", dump, "--dry-run")
 			assert.Contains(t, dry, "users: 8 added, 0 changed, 0 unchanged\ntokens: 8 added, 0 changed, 0 unchanged\n")
-			assert.Equal(t, "[]", g.edgeAuth("", "user", "list", "--json"))
-			said := g.edgeAuth("", "import", "django", dump)
+			assert.Equal(t, "[]", g.EdgeAuth("", "user", "list", "--json"))
+			said := g.EdgeAuth("", "import", "django", dump)
 			assert.Equal(t, dry, said)
 			assert.Contains(t, said, "user 'md5', the password: a hash by md5 can't be checked here")
 			assert.Contains(t, said, "user '12345': login name '12345' looks like the primary key")
 			assert.Contains(t, said, "that user is not in the dump, or could not be taken")
-			again := g.edgeAuth("", "import", "django", dump)
+			again := g.EdgeAuth("", "import", "django", dump)
 			assert.Contains(t, again, "users: 0 added, 0 changed, 8 unchanged\ntokens: 0 added, 0 changed, 8 unchanged\n")
 
-			ask := func(token string) answer { return g.get("/", "Authorization: Token "+token) }
+			ask := func(token string) harness.Answer { return g.Get("/", "Authorization: Token "+token) }
 			for number, user := range []string{"pbkdf2_sha256", "pbkdf2_sha1", "argon2", "bcrypt_sha256", "bcrypt"} {
-				require.Equal(t, http.StatusOK, ask(fmt.Sprintf("%040x", number)).status, user)
-				got := up.one(t)
-				assert.Equal(t, []string{user}, header(got, "Remote-User"))
-				assert.Equal(t, []string{"First " + user}, header(got, "Remote-Name"))
+				require.Equal(t, http.StatusOK, ask(fmt.Sprintf("%040x", number)).Status, user)
+				got := up.One(t)
+				assert.Equal(t, []string{user}, harness.HeaderOf(got, "Remote-User"))
+				assert.Equal(t, []string{"First " + user}, harness.HeaderOf(got, "Remote-Name"))
 				groups := "editors"
 				if number == 0 {
 					groups += ",staff"
 				}
-				assert.Equal(t, []string{groups}, header(got, "Remote-Groups"))
+				assert.Equal(t, []string{groups}, harness.HeaderOf(got, "Remote-Groups"))
 				login := func(password string) int {
-					return g.do(http.MethodPost, "/api-token-auth/", `{"username":"`+user+`","password":"`+password+`"}`, "Content-Type: application/json").status
+					return g.Do(http.MethodPost, "/api-token-auth/", `{"username":"`+user+`","password":"`+password+`"}`, "Content-Type: application/json").Status
 				}
 				assert.Equal(t, http.StatusBadRequest, login("password of another"), user)
 				assert.Equal(t, http.StatusOK, login("password of "+user), user)
 			}
-			assert.Equal(t, http.StatusOK, ask(strings.Repeat("a", 40)).status, "without a usable password the token still works, as in Django")
-			assert.Equal(t, http.StatusUnauthorized, ask(strings.Repeat("b", 40)).status)
-			assert.Equal(t, http.StatusUnauthorized, ask(strings.Repeat("c", 40)).status)
+			assert.Equal(t, http.StatusOK, ask(strings.Repeat("a", 40)).Status, "without a usable password the token still works, as in Django")
+			assert.Equal(t, http.StatusUnauthorized, ask(strings.Repeat("b", 40)).Status)
+			assert.Equal(t, http.StatusUnauthorized, ask(strings.Repeat("c", 40)).Status)
 			for _, user := range []string{"unusable", "md5", "gone", "12345"} {
-				a := g.do(http.MethodPost, "/api/token/", `{"username":"`+user+`","password":"password of `+user+`"}`, "Content-Type: application/json")
-				assert.Equal(t, http.StatusUnauthorized, a.status, user)
+				a := g.Do(http.MethodPost, "/api/token/", `{"username":"`+user+`","password":"password of `+user+`"}`, "Content-Type: application/json")
+				assert.Equal(t, http.StatusUnauthorized, a.Status, user)
 			}
 
 			// What was changed here since is not undone by another import.
-			g.edgeAuth("", "token", "revoke", "--user", "argon2")
-			g.edgeAuth("a new password\n", "user", "password", "bcrypt")
-			again = g.edgeAuth("", "import", "django", dump)
+			g.EdgeAuth("", "token", "revoke", "--user", "argon2")
+			g.EdgeAuth("a new password\n", "user", "password", "bcrypt")
+			again = g.EdgeAuth("", "import", "django", dump)
 			assert.Contains(t, again, "users: 0 added, 0 changed, 8 unchanged")
 			assert.Contains(t, again, "token of user 'argon2': it was revoked here since the last import")
-			assert.Equal(t, http.StatusUnauthorized, ask(fmt.Sprintf("%040x", 2)).status)
-			a := g.do(http.MethodPost, "/api/token/", `{"username":"bcrypt","password":"a new password"}`, "Content-Type: application/json")
-			assert.Equal(t, http.StatusOK, a.status)
+			assert.Equal(t, http.StatusUnauthorized, ask(fmt.Sprintf("%040x", 2)).Status)
+			a := g.Do(http.MethodPost, "/api/token/", `{"username":"bcrypt","password":"a new password"}`, "Content-Type: application/json")
+			assert.Equal(t, http.StatusOK, a.Status)
 
 			// And no secret of theirs has been written anywhere.
 			for _, file := range []string{"edge_auth.db"} {
-				kept := string(must(os.ReadFile(g.dir + "/" + file)))
+				kept := string(must(os.ReadFile(g.Dir + "/" + file)))
 				assert.NotContains(t, kept, fmt.Sprintf("%040x", 1))
 			}
-			assert.NotContains(t, g.log.String(), fmt.Sprintf("%040x", 1))
+			assert.NotContains(t, g.Log.String(), fmt.Sprintf("%040x", 1))
 		})
 	}
 }
@@ -201,15 +202,15 @@ func TestUsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 func TestRevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	site := "http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}"
 	global := "edge_auth {\n store redis " + redis.URL() + "\n}"
-	first := startGateway(t, global, site, "UPSTREAM", up.addr)
-	second := startGateway(t, global, site, "UPSTREAM", up.addr)
-	first.edgeAuth("correct horse\n", "user", "add", "alice")
+	first := harness.Start(t, global, site, "UPSTREAM", up.Addr)
+	second := harness.Start(t, global, site, "UPSTREAM", up.Addr)
+	first.EdgeAuth("correct horse\n", "user", "add", "alice")
 	admin := func(method, path, body string) map[string]any {
-		req := must(http.NewRequestWithContext(t.Context(), method, "http://"+first.admin+"/edge_auth"+path, strings.NewReader(body)))
-		resp, err := client.Do(req)
+		req := must(http.NewRequestWithContext(t.Context(), method, "http://"+first.Admin+"/edge_auth"+path, strings.NewReader(body)))
+		resp, err := harness.Client.Do(req)
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -222,19 +223,19 @@ func TestRevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
 	for range rounds {
 		made := admin(http.MethodPost, "/tokens", `{"user":"alice"}`)
 		authorization := "Authorization: Token " + made["token"].(string)
-		second.warm(t, redis, authorization)
+		warm(second, t, redis, authorization)
 		admin(http.MethodDelete, "/tokens/"+made["id"].(string), "")
 		revoked := time.Now()
 		var last time.Duration
 		for {
 			began := time.Now()
-			if second.get("/", authorization).status != http.StatusOK {
+			if second.Get("/", authorization).Status != http.StatusOK {
 				break
 			}
 			last = began.Sub(revoked)
 		}
 		late = append(late, last)
-		assert.Equal(t, http.StatusUnauthorized, first.get("/", authorization).status)
+		assert.Equal(t, http.StatusUnauthorized, first.Get("/", authorization).Status)
 	}
 	slices.Sort(late)
 	t.Logf("median %v, at most %v", late[rounds/2], late[rounds-1])
@@ -244,12 +245,12 @@ func TestRevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
 func TestFloodOfUnknownTokensCostsTheStoreLittle(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store redis "+redis.URL()+"\n}",
-		"http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	good := "Authorization: Token " + g.edgeAuth("", "token", "create", "alice")
-	g.warm(t, redis, good)
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store redis "+redis.URL()+"\n}",
+		"http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	good := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	warm(g, t, redis, good)
 	reads := func() int {
 		n, err := strconv.Atoi(calls(redis.Do(t, "INFO", "commandstats"), "getrange"))
 		require.NoError(t, err)
@@ -258,37 +259,37 @@ func TestFloodOfUnknownTokensCostsTheStoreLittle(t *testing.T) {
 
 	before := reads()
 	for n := range 200 {
-		a := g.get("/", fmt.Sprintf("Authorization: Token ea_%049d", n))
-		require.Equal(t, http.StatusUnauthorized, a.status)
-		require.JSONEq(t, `{"detail":"Invalid token.","code":"token_not_valid"}`, a.body)
+		a := g.Get("/", fmt.Sprintf("Authorization: Token ea_%049d", n))
+		require.Equal(t, http.StatusUnauthorized, a.Status)
+		require.JSONEq(t, `{"detail":"Invalid token.","code":"token_not_valid"}`, a.Body)
 	}
 	assert.Equal(t, before, reads(), "the checksum tells them")
 
 	// One that the store has to be asked for is asked for once, until there is one.
 	unknown := "Authorization: Token 0123456789abcdef0123456789abcdef01234567"
-	eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, 10*time.Second, func() bool {
 		before := reads()
-		return g.get("/", unknown).status == http.StatusUnauthorized && reads() == before
+		return g.Get("/", unknown).Status == http.StatusUnauthorized && reads() == before
 	}, "Redis is asked each time")
 	for range 50 {
-		require.Equal(t, http.StatusUnauthorized, g.get("/", unknown).status)
+		require.Equal(t, http.StatusUnauthorized, g.Get("/", unknown).Status)
 	}
 	assert.LessOrEqual(t, reads(), before+20)
 	dump := `[{"model":"auth.user","pk":7,"fields":{"username":"alice","password":"!","is_active":true,"groups":[]}},
 		{"model":"authtoken.token","pk":"0123456789abcdef0123456789abcdef01234567","fields":{"user":7,"created":"2026-11-01T00:00:00Z"}}]`
-	g.edgeAuth(dump, "import", "django", "-", "--overwrite")
-	assert.Equal(t, http.StatusOK, g.get("/", unknown).status, "it is known at once")
-	assert.Equal(t, http.StatusOK, g.get("/", good).status)
+	g.EdgeAuth(dump, "import", "django", "-", "--overwrite")
+	assert.Equal(t, http.StatusOK, g.Get("/", unknown).Status, "it is known at once")
+	assert.Equal(t, http.StatusOK, g.Get("/", good).Status)
 }
 
 func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 	t.Parallel()
-	up := startUpstream(t)
-	g := startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}",
-		"http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com")
-	secret := g.edgeAuth("", "token", "create", "alice", "--name", "ci", "--scope", "read", "--scope", "write", "--expires", "90d")
-	passes := func(token string) bool { return g.get("/", "Authorization: Token "+token).status == http.StatusOK }
+	up := harness.StartUpstream(t)
+	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}",
+		"http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}", "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--group", "staff", "--email", "alice@example.com")
+	secret := g.EdgeAuth("", "token", "create", "alice", "--name", "ci", "--scope", "read", "--scope", "write", "--expires", "90d")
+	passes := func(token string) bool { return g.Get("/", "Authorization: Token "+token).Status == http.StatusOK }
 	type token struct {
 		ID, User, Name string
 		Scopes, Groups []string
@@ -299,11 +300,11 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 		ReplacedBy     string `json:"replaced_by"`
 	}
 	show := func(args ...string) (shown token) {
-		require.NoError(t, json.Unmarshal([]byte(g.edgeAuth(secret+"\n", append([]string{"token", "show", "--json"}, args...)...)), &shown))
+		require.NoError(t, json.Unmarshal([]byte(g.EdgeAuth(secret+"\n", append([]string{"token", "show", "--json"}, args...)...)), &shown))
 		return shown
 	}
 	list := func(args ...string) (tokens []token) {
-		require.NoError(t, json.Unmarshal([]byte(g.edgeAuth("", append([]string{"token", "list", "--json"}, args...)...)), &tokens))
+		require.NoError(t, json.Unmarshal([]byte(g.EdgeAuth("", append([]string{"token", "list", "--json"}, args...)...)), &tokens))
 		return tokens
 	}
 	shown := show("-")
@@ -315,38 +316,38 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 	assert.Equal(t, shown.Created.Add(90*24*time.Hour), shown.Expires)
 	assert.Zero(t, shown.LastUsed)
 	require.True(t, passes(secret))
-	got := up.one(t)
-	assert.Equal(t, []string{"staff"}, header(got, "Remote-Groups"))
-	assert.Equal(t, []string{"alice@example.com"}, header(got, "Remote-Email"))
-	eventually(t, 10*time.Second, func() bool { return !show(shown.ID[:8]).LastUsed.IsZero() }, "the use is not noted")
+	got := up.One(t)
+	assert.Equal(t, []string{"staff"}, harness.HeaderOf(got, "Remote-Groups"))
+	assert.Equal(t, []string{"alice@example.com"}, harness.HeaderOf(got, "Remote-Email"))
+	harness.Eventually(t, 10*time.Second, func() bool { return !show(shown.ID[:8]).LastUsed.IsZero() }, "the use is not noted")
 
-	next := g.edgeAuth("", "token", "rotate", shown.ID, "--overlap", "1h")
+	next := g.EdgeAuth("", "token", "rotate", shown.ID, "--overlap", "1h")
 	assert.True(t, passes(secret) && passes(next))
 	old := show(shown.ID)
 	assert.NotEmpty(t, old.ReplacedBy)
 	assert.WithinDuration(t, time.Now().Add(time.Hour), old.Expires, time.Minute)
-	_, err := g.command("", "edge-auth", "--address", g.admin, "token", "rotate", shown.ID)
+	_, err := g.Command("", "edge-auth", "--address", g.Admin, "token", "rotate", shown.ID)
 	require.ErrorContains(t, err, "has been replaced already, by "+old.ReplacedBy)
-	last := g.edgeAuth("", "token", "rotate", old.ReplacedBy)
+	last := g.EdgeAuth("", "token", "rotate", old.ReplacedBy)
 	assert.False(t, passes(next), "without an overlap it ends at once")
 	assert.True(t, passes(last))
 
-	other := g.edgeAuth("", "token", "create", "alice", "--name", "laptop", "--group", "")
+	other := g.EdgeAuth("", "token", "create", "alice", "--name", "laptop", "--group", "")
 	assert.Len(t, list(), 3)
 	assert.Len(t, list("--user", "alice", "--name", "ci"), 2)
 	assert.Len(t, list("alice", "--prefix", shown.ID[:6]), 1)
 	assert.Empty(t, list("bob"))
-	_ = up.taken()
+	_ = up.Taken()
 	require.True(t, passes(other))
-	assert.Empty(t, header(up.one(t), "Remote-Groups"))
+	assert.Empty(t, harness.HeaderOf(up.One(t), "Remote-Groups"))
 
-	g.edgeAuth("", "user", "disable", "alice")
+	g.EdgeAuth("", "user", "disable", "alice")
 	assert.False(t, passes(other) || passes(last))
-	g.edgeAuth("", "user", "enable", "alice")
+	g.EdgeAuth("", "user", "enable", "alice")
 	assert.True(t, passes(other) && passes(last))
-	g.edgeAuth(other+"\n", "token", "revoke", "-")
+	g.EdgeAuth(other+"\n", "token", "revoke", "-")
 	assert.False(t, passes(other))
-	assert.Equal(t, "revoked 2 tokens", g.edgeAuth("", "token", "revoke", "--name", "ci"))
+	assert.Equal(t, "revoked 2 tokens", g.EdgeAuth("", "token", "revoke", "--name", "ci"))
 	assert.False(t, passes(last) || passes(secret))
 	for _, args := range [][]string{
 		{"token", "revoke"},
@@ -358,19 +359,19 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 		{"token", "create", "alice", "--expires", "soon"},
 		{"user", "disable", " "},
 	} {
-		_, err := g.command("", append([]string{"edge-auth", "--address", g.admin}, args...)...)
+		_, err := g.Command("", append([]string{"edge-auth", "--address", g.Admin}, args...)...)
 		require.Error(t, err, args)
 	}
-	req := must(http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+g.admin+"/edge_auth/tokens", nil))
-	resp, err := client.Do(req)
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+g.Admin+"/edge_auth/tokens", nil))
+	resp, err := harness.Client.Do(req)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	assert.Equal(t, http.StatusBadRequest, resp.StatusCode, "all tokens of all users are not revoked by a slip")
-	_, err = g.command(secret[:40]+"\n", "edge-auth", "--address", g.admin, "token", "show", "-")
+	_, err = g.Command(secret[:40]+"\n", "edge-auth", "--address", g.Admin, "token", "show", "-")
 	require.ErrorContains(t, err, "was it cut, or mistyped?")
 	assert.NotContains(t, err.Error(), secret[:20])
 	for _, s := range []string{secret, next, last, other} {
-		assert.NotContains(t, g.log.String(), s)
+		assert.NotContains(t, g.Log.String(), s)
 	}
 }
 
@@ -394,10 +395,10 @@ func TestTokensOfAnOAuthServer(t *testing.T) {
 		_, _ = io.WriteString(w, `{"active":false}`)
 	}))
 	defer idp.Close()
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	file := t.TempDir() + "/secret"
 	require.NoError(t, os.WriteFile(file, []byte("s3cret"), 0o600))
-	g := startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
+	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
 	edge_auth {
 		token {
 			scheme Bearer
@@ -412,55 +413,55 @@ func TestTokensOfAnOAuthServer(t *testing.T) {
 		require scope read
 	}
 	reverse_proxy UPSTREAM
-}`, "IDP", idp.URL, "SECRET", file, "UPSTREAM", up.addr)
+}`, "IDP", idp.URL, "SECRET", file, "UPSTREAM", up.Addr)
 	for range 20 {
-		require.Equal(t, http.StatusOK, g.get("/", "Authorization: Bearer slotted").status)
+		require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Bearer slotted").Status)
 	}
-	got := up.taken()[0]
-	assert.Equal(t, []string{"alice"}, header(got, "Remote-User"))
-	assert.Equal(t, []string{"Alice"}, header(got, "Remote-Name"))
+	got := up.Taken()[0]
+	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))
+	assert.Equal(t, []string{"Alice"}, harness.HeaderOf(got, "Remote-Name"))
 	assert.Less(t, asked.Load(), int64(20), "answers are kept")
 	active.Store(false)
-	eventually(t, 10*time.Second, func() bool { return g.get("/", "Authorization: Bearer slotted").status == http.StatusUnauthorized }, "it never ends")
-	a := g.get("/", "Authorization: Bearer other")
-	assert.Equal(t, http.StatusUnauthorized, a.status)
-	assert.Equal(t, `Bearer realm="api", error="invalid_token", error_description="Invalid token."`, a.header.Get("WWW-Authenticate"))
+	harness.Eventually(t, 10*time.Second, func() bool { return g.Get("/", "Authorization: Bearer slotted").Status == http.StatusUnauthorized }, "it never ends")
+	a := g.Get("/", "Authorization: Bearer other")
+	assert.Equal(t, http.StatusUnauthorized, a.Status)
+	assert.Equal(t, `Bearer realm="api", error="invalid_token", error_description="Invalid token."`, a.Header.Get("WWW-Authenticate"))
 
 	idp.Close()
-	a = g.get("/", "Authorization: Bearer another")
-	assert.Equal(t, http.StatusServiceUnavailable, a.status, "an outage is no verdict")
-	assert.NotEmpty(t, a.header.Get("Retry-After"))
-	assert.NotContains(t, g.log.String(), "s3cret")
+	a = g.Get("/", "Authorization: Bearer another")
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status, "an outage is no verdict")
+	assert.NotEmpty(t, a.Header.Get("Retry-After"))
+	assert.NotContains(t, g.Log.String(), "s3cret")
 }
 
 func TestEmbeddedStoreIsBackedUpRestoredAndMoved(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	up := startUpstream(t)
+	up := harness.StartUpstream(t)
 	sites := "http://127.0.0.1:$PORT {\n edge_auth_issuer {\n session\n token\n}\n edge_auth\n reverse_proxy UPSTREAM\n}"
-	g := startGateway(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", sites, "UPSTREAM", up.addr)
-	g.edgeAuth("correct horse\n", "user", "add", "alice", "--pk", "7")
-	token := g.edgeAuth("", "token", "create", "alice", "--expires", "30d")
-	session := g.edgeAuth("", "session", "create", "alice")
-	passes := func(g *gateway) bool {
-		return g.get("/", "Authorization: Token "+token).status == http.StatusOK &&
-			g.get("/", "Cookie: __Host-edge_auth="+session).status == http.StatusOK
+	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", sites, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice", "--pk", "7")
+	token := g.EdgeAuth("", "token", "create", "alice", "--expires", "30d")
+	session := g.EdgeAuth("", "session", "create", "alice")
+	passes := func(g *harness.Gateway) bool {
+		return g.Get("/", "Authorization: Token "+token).Status == http.StatusOK &&
+			g.Get("/", "Cookie: __Host-edge_auth="+session).Status == http.StatusOK
 	}
 	require.True(t, passes(g))
 
-	file := g.dir + "/backup.db"
-	assert.Contains(t, g.edgeAuth("", "backup", file), "wrote "+file)
+	file := g.Dir + "/backup.db"
+	assert.Contains(t, g.EdgeAuth("", "backup", file), "wrote "+file)
 	assert.Equal(t, os.FileMode(0o600), must(os.Stat(file)).Mode())
 	kept := string(must(os.ReadFile(file)))
 	assert.NotContains(t, kept, token)
 	assert.NotContains(t, kept, session)
-	_, err := g.command("", "edge-auth", "--address", g.admin, "backup", file)
+	_, err := g.Command("", "edge-auth", "--address", g.Admin, "backup", file)
 	require.ErrorContains(t, err, "exists already")
 
 	// Under load, a restore fails no request.
-	g.edgeAuth("", "user", "remove", "alice")
-	g.edgeAuth("correct horse\n", "user", "add", "bob")
-	bob := "Token " + g.edgeAuth("", "token", "create", "bob")
+	g.EdgeAuth("", "user", "remove", "alice")
+	g.EdgeAuth("correct horse\n", "user", "add", "bob")
+	bob := "Token " + g.EdgeAuth("", "token", "create", "bob")
 	require.False(t, passes(g))
 	for name, bad := range map[string]string{
 		"text":      strings.Repeat("no database\n", 1000),
@@ -468,39 +469,39 @@ func TestEmbeddedStoreIsBackedUpRestoredAndMoved(t *testing.T) {
 		"empty":     "",
 		"scrambled": kept[:8192] + strings.Repeat("\xff\x01", (len(kept)-8192)/2),
 	} {
-		_, err := g.command("", "edge-auth", "--address", g.admin, "restore", g.write("bad.db", bad))
+		_, err := g.Command("", "edge-auth", "--address", g.Admin, "restore", g.Write("bad.db", bad))
 		require.ErrorContains(t, err, "not a backup of an embedded store, or damaged", name)
-		require.Equal(t, http.StatusOK, g.get("/", "Authorization: "+bob).status, "what is there stays: "+name)
+		require.Equal(t, http.StatusOK, g.Get("/", "Authorization: "+bob).Status, "what is there stays: "+name)
 	}
-	assert.Contains(t, g.edgeAuth("", "restore", file), "valid again")
+	assert.Contains(t, g.EdgeAuth("", "restore", file), "valid again")
 	require.True(t, passes(g), "all are back")
-	assert.Equal(t, http.StatusUnauthorized, g.get("/", "Authorization: "+bob).status)
-	require.FileExists(t, g.dir+"/edge_auth.db.before-restore")
+	assert.Equal(t, http.StatusUnauthorized, g.Get("/", "Authorization: "+bob).Status)
+	require.FileExists(t, g.Dir+"/edge_auth.db.before-restore")
 
 	// To Redis.
 	to := redis.URL()
-	assert.Contains(t, g.edgeAuth("", "migrate", "--to", to, "--dry-run"), "nothing was changed")
+	assert.Contains(t, g.EdgeAuth("", "migrate", "--to", to, "--dry-run"), "nothing was changed")
 	assert.Equal(t, "0", strings.TrimSpace(redis.Do(t, "DBSIZE")))
-	said := g.edgeAuth("", "migrate", "--to", to)
+	said := g.EdgeAuth("", "migrate", "--to", to)
 	assert.Contains(t, said, "1 records: token")
 	assert.Contains(t, said, "store redis "+to)
 	require.True(t, passes(g), "who is known goes on")
-	a := g.do(http.MethodPost, "/api-token-auth/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
-	assert.Equal(t, http.StatusServiceUnavailable, a.status, "nothing that would be lost is written")
-	_, err = g.command("", "edge-auth", "--address", g.admin, "migrate", "--to", to)
+	a := g.Do(http.MethodPost, "/api-token-auth/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status, "nothing that would be lost is written")
+	_, err = g.Command("", "edge-auth", "--address", g.Admin, "migrate", "--to", to)
 	require.ErrorContains(t, err, "users are there already")
 
-	config := "{\n\tadmin " + g.admin + "\n\tauto_https off\nedge_auth {\n store redis " + to + "\n}\n}\n" + sites
-	require.NoError(t, g.reload(g.write("Caddyfile", config)))
-	eventually(t, 10*time.Second, func() bool {
-		a, err := g.try(context.Background(), http.MethodGet, "/", "", "Authorization: Token "+token)
-		return err == nil && a.status == http.StatusOK
+	config := "{\n\tadmin " + g.Admin + "\n\tauto_https off\nedge_auth {\n store redis " + to + "\n}\n}\n" + sites
+	require.NoError(t, g.Reload(g.Write("Caddyfile", config)))
+	harness.Eventually(t, 10*time.Second, func() bool {
+		a, err := g.Try(context.Background(), http.MethodGet, "/", "", "Authorization: Token "+token)
+		return err == nil && a.Status == http.StatusOK
 	}, "the token is not in Redis")
 	require.True(t, passes(g))
-	a = g.do(http.MethodPost, "/api-token-auth/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
-	assert.Equal(t, http.StatusOK, a.status)
-	g.edgeAuth("", "user", "remove", "alice")
+	a = g.Do(http.MethodPost, "/api-token-auth/", `{"username":"alice","password":"correct horse"}`, "Content-Type: application/json")
+	assert.Equal(t, http.StatusOK, a.Status)
+	g.EdgeAuth("", "user", "remove", "alice")
 	assert.False(t, passes(g), "lists have moved as well")
-	_, err = g.command("", "edge-auth", "--address", g.admin, "backup", g.dir+"/r.db")
+	_, err = g.Command("", "edge-auth", "--address", g.Admin, "backup", g.Dir+"/r.db")
 	require.ErrorContains(t, err, "for the embedded store")
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
 // collector takes the spans that Caddy sends by OTLP over HTTP. It keeps them as they
@@ -47,21 +49,21 @@ func (c *collector) text() string {
 func TestTraceOfCaddyHoldsASpanOfOurs(t *testing.T) {
 	t.Parallel()
 	c := startCollector(t)
-	up := startUpstream(t)
-	g := newGateway(t, "UPSTREAM", up.addr)
-	g.env = append(g.env, "OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+	up := harness.StartUpstream(t)
+	g := harness.New(t, "UPSTREAM", up.Addr)
+	g.Env = append(g.Env, "OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_BSP_SCHEDULE_DELAY=50")
-	g.serve("", `http://127.0.0.1:$PORT {
+	g.Serve("", `http://127.0.0.1:$PORT {
 	tracing
 	edge_auth {
 		token
 	}
 	reverse_proxy UPSTREAM
 }`)
-	g.edgeAuth("correct horse\n", "user", "add", "alice")
-	secret := g.edgeAuth("", "token", "create", "alice")
-	require.Equal(t, http.StatusOK, g.get("/", "Authorization: Token "+secret).status)
-	eventually(t, 10*time.Second, func() bool { return strings.Contains(c.text(), "edge_auth.outcome") }, "no span of ours")
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	secret := g.EdgeAuth("", "token", "create", "alice")
+	require.Equal(t, http.StatusOK, g.Get("/", "Authorization: Token "+secret).Status)
+	harness.Eventually(t, 10*time.Second, func() bool { return strings.Contains(c.text(), "edge_auth.outcome") }, "no span of ours")
 	sent := c.text()
 	for _, want := range []string{"edge_auth.policy", "inline", "edge_auth.authenticator", "token", "accepted", "edge_auth.cache_hit"} {
 		assert.Contains(t, sent, want)
@@ -69,5 +71,5 @@ func TestTraceOfCaddyHoldsASpanOfOurs(t *testing.T) {
 	for _, private := range []string{secret, "alice"} {
 		assert.NotContains(t, sent, private)
 	}
-	require.Len(t, header(up.one(t), "Traceparent"), 1, "the upstream goes on below Caddy's span")
+	require.Len(t, harness.HeaderOf(up.One(t), "Traceparent"), 1, "the upstream goes on below Caddy's span")
 }

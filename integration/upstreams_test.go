@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 )
 
@@ -32,19 +33,19 @@ func TestDjangosRemoteUserMiddlewareTakesTheUserAndNoForgery(t *testing.T) {
 	for name, global := range foldedNames {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := startGateway(t, global, `http://127.0.0.1:$PORT {
+			g := harness.Start(t, global, `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		optional
 		identity_headers django
 	}
 	reverse_proxy DJANGO
-}`, "DJANGO", strings.TrimPrefix(django, "http://"), "BASIC", basicAlice(t))
+}`, "DJANGO", strings.TrimPrefix(django, "http://"), "BASIC", harness.BasicAlice(t))
 			for _, forged := range []string{"X-Any: x", "Remote-User: admin", "Remote_user: admin", "Connection: Remote-User"} {
-				a := g.get("/", alice, forged)
-				require.Equal(t, http.StatusOK, a.status, a.body)
-				assert.Equal(t, "alice", a.body, forged)
-				assert.Equal(t, "nobody", g.get("/", forged).body, forged)
+				a := g.Get("/", harness.Alice, forged)
+				require.Equal(t, http.StatusOK, a.Status, a.Body)
+				assert.Equal(t, "alice", a.Body, forged)
+				assert.Equal(t, "nobody", g.Get("/", forged).Body, forged)
 			}
 		})
 	}
@@ -62,7 +63,7 @@ func startPHP(t *testing.T) string {
 	t.Helper()
 	address := "127.0.0.1:" + freeport.Take(t)
 	cmd := exec.Command("php-cgi", "-b", address)
-	out := new(logBuffer)
+	out := new(harness.Log)
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start(), "php-cgi is needed; ./test.sh installs it")
 	t.Cleanup(func() {
@@ -70,7 +71,7 @@ func startPHP(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, 10*time.Second, func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return false
@@ -89,10 +90,10 @@ func TestPHPReadsTheUserInREMOTE_USERAndNoForgery(t *testing.T) {
 	for name, global := range foldedNames {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, "PHP", php, "BASIC", basicAlice(t))
-			require.NoError(t, os.Mkdir(g.dir+"/site", 0o700))
-			g.write("site/index.php", string(page))
-			g.serve(global, `http://127.0.0.1:$PORT {
+			g := harness.New(t, "PHP", php, "BASIC", harness.BasicAlice(t))
+			require.NoError(t, os.Mkdir(g.Dir+"/site", 0o700))
+			g.Write("site/index.php", string(page))
+			g.Serve(global, `http://127.0.0.1:$PORT {
 	edge_auth {
 		BASIC
 		optional
@@ -105,18 +106,18 @@ http://127.0.0.1:$PORT2 {
 	php_fastcgi PHP
 }`)
 			server := func(headers ...string) map[string]string {
-				a := g.get("/index.php", headers...)
-				require.Equal(t, http.StatusOK, a.status, a.body)
+				a := g.Get("/index.php", headers...)
+				require.Equal(t, http.StatusOK, a.Status, a.Body)
 				var vars map[string]string
-				require.NoError(t, json.Unmarshal([]byte(a.body), &vars), a.body)
+				require.NoError(t, json.Unmarshal([]byte(a.Body), &vars), a.Body)
 				return vars
 			}
 			nobody := map[string]string{"REMOTE_USER": "", "HTTP_REMOTE_USER": "", "HTTP_REMOTE_GROUPS": ""}
 			for _, forged := range []string{"X-Any: x", "Remote-User: admin", "Remote_user: admin", "Remote.User: admin", "Remote-Groups: admin"} {
-				assert.Equal(t, map[string]string{"REMOTE_USER": "alice", "HTTP_REMOTE_USER": "alice", "HTTP_REMOTE_GROUPS": ""}, server(alice, forged), forged)
+				assert.Equal(t, map[string]string{"REMOTE_USER": "alice", "HTTP_REMOTE_USER": "alice", "HTTP_REMOTE_GROUPS": ""}, server(harness.Alice, forged), forged)
 				assert.Equal(t, nobody, server(forged), forged)
 			}
-			g.url = g.vars.Replace("http://127.0.0.1:$PORT2")
+			g.URL = g.Vars.Replace("http://127.0.0.1:$PORT2")
 			got := server("Remote-User: admin", "Remote_user: admin")
 			assert.Equal(t, "admin", got["HTTP_REMOTE_USER"], "the baseline: a site without edge_auth")
 		})
@@ -170,9 +171,9 @@ func TestGrafanaTakesTheUserAndTheGroupsAsTheyAre(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			signer, key := es256(t)
-			g := newGateway(t, "GRAFANA", grafana(t, c.whitelist))
-			g.write("key.pem", publicPEM(t, &key.PublicKey))
-			g.serve("", `http://127.0.0.1:$PORT {
+			g := harness.New(t, "GRAFANA", grafana(t, c.whitelist))
+			g.Write("key.pem", harness.PublicPEM(t, &key.PublicKey))
+			g.Serve("", `http://127.0.0.1:$PORT {
 	edge_auth {
 		jwt {
 			key ES256 $DIR/key.pem
@@ -188,17 +189,17 @@ func TestGrafanaTakesTheUserAndTheGroupsAsTheyAre(t *testing.T) {
 			} {
 				var list []string
 				require.NoError(t, json.Unmarshal([]byte(groups), &list))
-				token := signer.token(t, map[string]any{
+				token := signer.Token(t, map[string]any{
 					"sub": "alice", "name": "Alice L.", "email": "alice@example.com", "groups": list, "exp": time.Now().Add(time.Hour).Unix(),
 				})
-				a := g.get("/", "Authorization: Bearer "+token, "X-WEBAUTH-USER: admin", "X-WEBAUTH-ROLE: Admin", "X_WEBAUTH_GROUPS: admins")
-				require.Equal(t, c.status, a.status, a.body)
+				a := g.Get("/", "Authorization: Bearer "+token, "X-WEBAUTH-USER: admin", "X-WEBAUTH-ROLE: Admin", "X_WEBAUTH_GROUPS: admins")
+				require.Equal(t, c.status, a.Status, a.Body)
 				if c.status == http.StatusOK {
-					assert.Equal(t, "alice/Alice L./alice@example.com/"+want, a.body)
+					assert.Equal(t, "alice/Alice L./alice@example.com/"+want, a.Body)
 				}
 			}
-			a := g.get("/", "X-WEBAUTH-USER: admin")
-			assert.Equal(t, http.StatusFound, a.status, "nobody, so Grafana's own login")
+			a := g.Get("/", "X-WEBAUTH-USER: admin")
+			assert.Equal(t, http.StatusFound, a.Status, "nobody, so Grafana's own login")
 		})
 	}
 }
@@ -229,23 +230,23 @@ func TestUpstreamGetsTheHeadersOfItsPreset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			signer, key := es256(t)
-			up := startUpstream(t)
-			g := newGateway(t, "UPSTREAM", up.addr)
-			g.write("key.pem", publicPEM(t, &key.PublicKey))
-			g.serve("", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt {\n key ES256 $DIR/key.pem\n}\n"+c.policy+"\n}\n reverse_proxy UPSTREAM\n}")
-			token := "Authorization: Bearer " + signer.token(t, map[string]any{
+			up := harness.StartUpstream(t)
+			g := harness.New(t, "UPSTREAM", up.Addr)
+			g.Write("key.pem", harness.PublicPEM(t, &key.PublicKey))
+			g.Serve("", "http://127.0.0.1:$PORT {\n edge_auth {\n jwt {\n key ES256 $DIR/key.pem\n}\n"+c.policy+"\n}\n reverse_proxy UPSTREAM\n}")
+			token := "Authorization: Bearer " + signer.Token(t, map[string]any{
 				"sub": "alice", "name": "Alice L.", "email": "alice@example.com", "groups": []string{"the board", "a,b", "c|d"}, "exp": time.Now().Add(time.Hour).Unix(),
 			})
 			for range 3 { // verified, and kept
-				require.Equal(t, http.StatusOK, g.get("/", token, "X-Forwarded-DisplayName: forged", "X-Forwarded-Mail: forged").status)
-				got := up.one(t)
+				require.Equal(t, http.StatusOK, g.Get("/", token, "X-Forwarded-DisplayName: forged", "X-Forwarded-Mail: forged").Status)
+				got := up.One(t)
 				assert.NotContains(t, got, "forged")
 				for field, value := range c.want {
 					if value == "" {
-						assert.Empty(t, header(got, field))
+						assert.Empty(t, harness.HeaderOf(got, field))
 						continue
 					}
-					assert.Equal(t, []string{value}, header(got, field))
+					assert.Equal(t, []string{value}, harness.HeaderOf(got, field))
 				}
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/freeport"
 )
 
@@ -49,7 +50,7 @@ func asserted(t *testing.T, method, address, host, assertion string) (int, strin
 	if assertion != "" {
 		req.Header.Set("X-Edge-Auth-Assertion", assertion)
 	}
-	resp, err := client.Do(req)
+	resp, err := harness.Client.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -68,11 +69,11 @@ func TestVerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
 			public, private, err := ed25519.GenerateKey(nil)
 			require.NoError(t, err)
 			verifier := freeport.Take(t)
-			g := newGateway(t, "VERIFIER", "127.0.0.1:"+verifier, "BASIC", basicAlice(t))
-			g.write("key.pem", privatePEM(t, private))
-			startSite(t, verifier, "/", append(command(t), verifier, g.url+"/.well-known/jwks.json", "app")...)
+			g := harness.New(t, "VERIFIER", "127.0.0.1:"+verifier, "BASIC", harness.BasicAlice(t))
+			g.Write("key.pem", privatePEM(t, private))
+			startSite(t, verifier, "/", append(command(t), verifier, g.URL+"/.well-known/jwks.json", "app")...)
 			verifier = "127.0.0.1:" + verifier
-			g.serve("edge_auth {\n signing_key $DIR/key.pem\n}", `http://127.0.0.1:$PORT {
+			g.Serve("edge_auth {\n signing_key $DIR/key.pem\n}", `http://127.0.0.1:$PORT {
 	edge_auth_issuer
 	edge_auth {
 		BASIC
@@ -85,14 +86,14 @@ func TestVerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
 	}
 	reverse_proxy VERIFIER
 }`)
-			a := g.get("/", alice)
-			require.Equal(t, http.StatusOK, a.status, a.body)
-			assert.Equal(t, "alice", a.body)
-			assert.Equal(t, http.StatusOK, g.do(http.MethodPost, "/", "x", alice).status)
+			a := g.Get("/", harness.Alice)
+			require.Equal(t, http.StatusOK, a.Status, a.Body)
+			assert.Equal(t, "alice", a.Body)
+			assert.Equal(t, http.StatusOK, g.Do(http.MethodPost, "/", "x", harness.Alice).Status)
 
 			// The baseline: past the gateway, a right assertion is all that it takes.
-			host := strings.TrimPrefix(g.url, "http://")
-			valid := g.get("/shown", alice).body
+			host := strings.TrimPrefix(g.URL, "http://")
+			valid := g.Get("/shown", harness.Alice).Body
 			status, body := asserted(t, http.MethodGet, verifier, host, valid)
 			require.Equal(t, http.StatusOK, status)
 			require.Equal(t, "alice", body)
@@ -114,7 +115,7 @@ func TestVerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
 			}
 			_, stranger, err := ed25519.GenerateKey(nil)
 			require.NoError(t, err)
-			g.edgeAuth("wonderland\n", "user", "add", "alice")
+			g.EdgeAuth("wonderland\n", "user", "add", "alice")
 			for what, assertion := range map[string]string{
 				"none":                      "",
 				"not a JWT":                 "alice",
@@ -123,7 +124,7 @@ func TestVerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
 				"changed after it was made": strings.Split(valid, ".")[0] + "." + b64(strings.Replace(string(decoded(t, strings.Split(valid, ".")[1])), "alice", "admin", 1)) + "." + strings.Split(valid, ".")[2],
 				"alg none":                  jws(strings.Replace(head, "EdDSA", "none", 1), string(must(json.Marshal(claims))), func([]byte) []byte { return nil }),
 				"public key as a secret":    jws(strings.Replace(head, "EdDSA", "HS256", 1), string(must(json.Marshal(claims))), signHMAC("HS256", public)),
-				"an access token of ours":   g.edgeAuth("", "jwt", "create", "alice"),
+				"an access token of ours":   g.EdgeAuth("", "jwt", "create", "alice"),
 				"typ JWT":                   sign(strings.Replace(head, "edge-auth+jwt", "JWT", 1), claims, private),
 				"expired":                   changed("exp", time.Now().Unix()-30),
 				"without exp":               changed("exp", nil),

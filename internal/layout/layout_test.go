@@ -165,7 +165,7 @@ func TestJWXIsFenced(t *testing.T) {
 }
 
 // testHelpers serve tests: none of them ends up in anybody's Caddy.
-var testHelpers = []string{"internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
+var testHelpers = []string{"integration/harness", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
 
 func TestHelpersOfTestsStayInTests(t *testing.T) {
 	t.Parallel()

@@ -1,4 +1,4 @@
-package integration
+package harness
 
 import (
 	"bufio"
@@ -14,21 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// upstream is the backend behind a gateway. It records every request byte for
+// Upstream is the backend behind a gateway. It records every request byte for
 // byte, trailers included, since no HTTP library may tidy what is judged here.
-type upstream struct {
-	addr string
+type Upstream struct {
+	Addr string
 
 	mu       sync.Mutex
 	requests []string
 }
 
-func startUpstream(t testing.TB) *upstream {
+func StartUpstream(t testing.TB) *Upstream {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	u := &upstream{addr: l.Addr().String()}
+	u := &Upstream{Addr: l.Addr().String()}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -41,7 +41,7 @@ func startUpstream(t testing.TB) *upstream {
 	return u
 }
 
-func (u *upstream) serve(conn net.Conn) {
+func (u *Upstream) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
@@ -112,8 +112,8 @@ func readChunks(in *bufio.Reader, raw *strings.Builder) error {
 	}
 }
 
-// taken returns the requests that have come since the last call.
-func (u *upstream) taken() []string {
+// Taken returns the requests that have come since the last call.
+func (u *Upstream) Taken() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	requests := u.requests
@@ -121,17 +121,17 @@ func (u *upstream) taken() []string {
 	return requests
 }
 
-// one returns the single request that has come since the last call.
-func (u *upstream) one(t testing.TB) string {
+// One returns the single request that has come since the last call.
+func (u *Upstream) One(t testing.TB) string {
 	t.Helper()
-	requests := u.taken()
+	requests := u.Taken()
 	require.Len(t, requests, 1)
 	return requests[0]
 }
 
-// header returns the values of a header line with exactly this name, in any
+// HeaderOf returns the values of a header line with exactly this name, in any
 // case, in a recorded request.
-func header(request, name string) []string {
+func HeaderOf(request, name string) []string {
 	var values []string
 	for line := range strings.Lines(request) {
 		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ": ")
