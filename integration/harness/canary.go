@@ -60,7 +60,7 @@ func (g *Gateway) Told(text string) {
 }
 
 // secretHeaders carry a credential whole.
-var secretHeaders = []string{"x-api-key", "x-auth-token", "x-csrftoken", "x-token", "private-token"}
+var secretHeaders = []string{"x-api-key", "x-auth-token", "x-csrftoken", "private-token"}
 
 // sends notes the credentials of a request: they are returned, too.
 func (g *Gateway) sends(path, body string, headers []string) []string {
@@ -205,7 +205,8 @@ func (g *Gateway) ran(stdin string, args []string, out, errs string) {
 	}
 	g.canaries.mu.Lock()
 	defer g.canaries.mu.Unlock()
-	g.canaries.printed.WriteString("$ " + strings.Join(words, " ") + "\n" + out + errs + "\n")
+	command := strings.Join(words[:min(2, len(words))], " ")
+	g.canaries.printed.WriteString("$ " + command + "\n" + out + errs + "\n")
 }
 
 // wrote notes a file that the test itself has written: what stands in it is not

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -118,7 +119,15 @@ func (g *Gateway) Write(name, text string) string {
 // Run starts Caddy with arguments; it ends with the test.
 func (g *Gateway) Run(args ...string) {
 	g.T.Helper()
-	g.Cmd = exec.Command(Caddy, args...)
+	g.RunBy(nil, args...)
+}
+
+// RunBy is Run by another program, which gets Caddy and its arguments as its last
+// arguments and becomes it.
+func (g *Gateway) RunBy(program []string, args ...string) {
+	g.T.Helper()
+	words := append(append(slices.Clone(program), Caddy), args...)
+	g.Cmd = exec.Command(words[0], words[1:]...)
 	g.Cmd.Env = g.Env
 	g.Cmd.Dir = g.Dir
 	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
