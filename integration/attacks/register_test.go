@@ -47,7 +47,7 @@ func TestEachRowOfTheCatalogueIsHeldByATest(t *testing.T) {
 	t.Parallel()
 	rows := rowsOf(t, catalogue)
 	require.Len(t, rows, 465)
-	held := heldRows(t, "../..")
+	held := heldRows(t, "../..", rows)
 	for row, why := range notApplicable {
 		assert.Contains(t, rows, row, "notApplicable names a row that the catalogue does not have")
 		assert.NotContains(t, held, row, "a test holds this row, so it does apply")
@@ -125,8 +125,9 @@ func span(first, last string) ([]string, error) {
 	return rows, nil
 }
 
-// heldRows says which test names each row.
-func heldRows(t *testing.T, root string) map[string]string {
+// heldRows says which test names each row. A span of rows may leap numbers that
+// the catalogue does not have.
+func heldRows(t *testing.T, root string, known []string) map[string]string {
 	t.Helper()
 	held := map[string]string{}
 	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -154,8 +155,10 @@ func heldRows(t *testing.T, root string) map[string]string {
 					rows = rowsOfText(text)
 				}
 			}
-			for _, row := range rows {
-				held[row] = set.Position(node.Pos()).String()
+			for i, row := range rows {
+				if i == 0 || i == len(rows)-1 || slices.Contains(known, row) {
+					held[row] = set.Position(node.Pos()).String()
+				}
 			}
 			return true
 		})
