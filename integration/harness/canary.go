@@ -60,7 +60,7 @@ func (g *Gateway) Told(text string) {
 }
 
 // secretHeaders carry a credential whole.
-var secretHeaders = []string{"x-api-key", "x-auth-token", "x-csrftoken", "private-token"}
+var secretHeaders = []string{"x-api-key", "x-auth-token", "private-token"}
 
 // sends notes the credentials of a request: they are returned, too.
 func (g *Gateway) sends(path, body string, headers []string) []string {
@@ -84,7 +84,7 @@ func (g *Gateway) sends(path, body string, headers []string) []string {
 		case name == "cookie":
 			for pair := range strings.SplitSeq(value, ";") {
 				cookie, text, _ := strings.Cut(pair, "=")
-				if len(text) >= minCookie {
+				if len(text) >= minCookie && !isCSRF(cookie) {
 					note("cookie"+cookie+" sent", strings.Trim(text, `"`))
 				}
 			}
@@ -107,6 +107,11 @@ func (g *Gateway) sends(path, body string, headers []string) []string {
 	return sent
 }
 
+// isCSRF reports whether a cookie holds a token against cross-site requests. It
+// opens nothing without the cookie of a login, and pages and scripts repeat it in
+// bodies and headers.
+func isCSRF(cookie string) bool { return strings.Contains(strings.ToLower(cookie), "csrf") }
+
 // minCookie keeps counters and language codes out.
 const minCookie = 16
 
@@ -119,7 +124,7 @@ func (g *Gateway) gets(a Answer, sent []string) {
 		}
 	}
 	for _, line := range a.Header["Set-Cookie"] {
-		if cookie, err := http.ParseSetCookie(line); err == nil && cookie.HttpOnly && len(cookie.Value) >= minCookie {
+		if cookie, err := http.ParseSetCookie(line); err == nil && cookie.HttpOnly && !isCSRF(cookie.Name) && len(cookie.Value) >= minCookie {
 			g.Secret("cookie "+cookie.Name+" issued", cookie.Value)
 		}
 	}
