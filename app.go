@@ -76,6 +76,7 @@ type App struct {
 	keySets []*keys.Remote // of issuers, once each
 
 	releases []func() error
+	served   bool            // requests may have come
 	started  context.Context //nolint:containedctx // bounds what Start leaves running
 	stop     context.CancelFunc
 }
@@ -228,6 +229,7 @@ func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, 
 // Start looks at what has been loaded, and lets the store be tried: an outage
 // is told, but keeps nothing from starting.
 func (a *App) Start() error {
+	a.served = true
 	for server := range a.servers {
 		k := walked(server)
 		k.warnOfLeaks(a.logger)
@@ -281,17 +283,34 @@ func (a *App) advise(ctx context.Context) {
 // Stop does nothing: requests may still be under way, and need the store.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives back what Provision took.
+// Cleanup gives back what Provision took; where requests may still be under way, after
+// a while.
 func (a *App) Cleanup() error {
 	if a.stop != nil {
 		a.stop()
 	}
-	var errs []error
-	for _, release := range slices.Backward(a.releases) {
-		errs = append(errs, release())
-	}
+	releases := a.releases
 	a.releases = nil
-	return errors.Join(errs...)
+	release := func() error {
+		var errs []error
+		for _, one := range slices.Backward(releases) {
+			errs = append(errs, one())
+		}
+		return errors.Join(errs...)
+	}
+	if a.served && !caddy.Exiting() {
+		lingering.add(lingerFor, func() {
+			if err := release(); err != nil {
+				a.logger.Error("closing what the config before has used", zap.Error(err))
+			}
+		})
+		return nil
+	}
+	err := release()
+	if caddy.Exiting() { // by now the last request has been answered
+		lingering.flush()
+	}
+	return err
 }
 
 func (a *App) policyNames() []string {

@@ -3,8 +3,10 @@ package integration
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -122,6 +124,39 @@ func (l *load) stop() int64 {
 	close(l.quit)
 	<-l.ended
 	return l.done.Load()
+}
+
+func TestD34ReloadToAnotherStoreFailsNoRequestThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	up := harness.StartUpstream(t)
+	global := "metrics\nedge_auth {\n store redis " + redis.URL() + " {\n timeout TIMEOUT\n cache off\n}\n}"
+	const site = "http://127.0.0.1:$PORT {\n edge_auth {\n token\n}\n reverse_proxy UPSTREAM\n}"
+	g := harness.Start(t, strings.Replace(global, "TIMEOUT", "15s", 1), site, "UPSTREAM", up.Addr)
+	g.EdgeAuth("correct horse\n", "user", "add", "alice")
+	token := "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
+	require.Equal(t, http.StatusOK, g.Get("/", token).Status)
+
+	redis.Stop()
+	defer redis.Continue()
+	const callers = 20
+	answers := make(chan harness.Answer, callers)
+	for range callers {
+		go func() {
+			a, err := g.Try(t.Context(), http.MethodGet, "/", "", token)
+			assert.NoError(t, err)
+			answers <- a
+		}()
+	}
+	underWay := regexp.MustCompile(fmt.Sprintf(`(?m)^caddy_http_requests_in_flight{.*} %d$`, callers))
+	harness.Eventually(t, 10*time.Second, func() bool { return underWay.MatchString(g.Metrics()) }, "they do not wait for Redis")
+	config := "{\n\tadmin " + g.Admin + "\n\tauto_https off\n" + strings.Replace(global, "TIMEOUT", "14s", 1) + "\n}\n" + site
+	require.NoError(t, g.Reload(g.Write("Caddyfile", config)))
+	redis.Continue()
+	for range callers {
+		a := <-answers
+		assert.Equal(t, http.StatusOK, a.Status, a.Body)
+	}
 }
 
 func TestReloadsLeaveNoConnectionBehind(t *testing.T) {

@@ -237,17 +237,18 @@ func (i *Issuer) endStolen(r *http.Request, login records.Login) error {
 	return fmt.Errorf("%w: %w", errReused, i.blacklisted(errReused.Error()))
 }
 
-// end ends a login, and the access token that was made last, where policies ask.
+// revocationMargin is for access tokens that are made while their login ends.
+const revocationMargin = time.Minute
+
+// end ends a login, and its access tokens, where policies ask. Those go first: once the
+// login has ended, whoever got no answer can't ask for its end again.
 func (i *Issuer) end(ctx context.Context, login records.Login, why string) error {
+	lifetime := time.Duration(i.JWT.AccessLifetime) + revocationMargin
+	if err := records.RevokeJWT(ctx, i.store, records.NameByLogin(login.ID), lifetime); err != nil {
+		return fmt.Errorf("revoking access tokens: %w", err)
+	}
 	if err := records.EndLogin(ctx, i.store, login, why, i.now()); err != nil {
 		return fmt.Errorf("ending login: %w", err)
-	}
-	left := login.Issued.Add(time.Duration(i.JWT.AccessLifetime)).Sub(i.now())
-	if login.Access == "" || left <= 0 {
-		return nil
-	}
-	if err := records.RevokeJWT(ctx, i.store, records.NameByID(i.Issuer, login.Access), left); err != nil {
-		return fmt.Errorf("revoking access token: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -155,6 +156,47 @@ func TestBlacklistEndsTheLogin(t *testing.T) {
 	w = i.post("/api/token/blacklist/", `{"refresh":"`+second["refresh"]+`"}`)
 	assert.Equal(t, http.StatusUnauthorized, w.Code)
 	use(t, i, obtained(t, i)["refresh"]) // another login lives on
+}
+
+func TestEndOfALoginEndsAllItsAccessTokens(t *testing.T) {
+	t.Parallel()
+	blacklist := func(t *testing.T, i *testIssuer, refresh string) {
+		w := i.post("/api/token/blacklist/", `{"refresh":"`+refresh+`"}`)
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+	}
+	for name, c := range map[string]struct {
+		keep bool
+		end  func(t *testing.T, i *testIssuer, first, last string)
+	}{
+		"logout":                          {false, func(t *testing.T, i *testIssuer, _, last string) { blacklist(t, i, last) }},
+		"theft":                           {false, func(t *testing.T, i *testIssuer, first, _ string) { refuses(t, i, first, "Token is blacklisted") }},
+		"logout, refresh tokens are kept": {true, func(t *testing.T, i *testIssuer, first, _ string) { blacklist(t, i, first) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i, pass := rotating(t)
+			i.JWT.KeepRefresh = c.keep
+			first, other := obtained(t, i), obtained(t, i)
+			pairs, refresh := []map[string]string{first}, first["refresh"]
+			for range 3 {
+				pass(90 * time.Second) // the first access token ends, those after it don't
+				next := use(t, i, refresh)
+				pairs, refresh = append(pairs, next), cmp.Or(next["refresh"], refresh)
+			}
+			pass(59 * time.Second)
+			live := func(access string) int {
+				return i.post("/api/token/verify/", `{"token":"`+access+`"}`).Code
+			}
+			for n, p := range pairs[1:] {
+				require.Equal(t, http.StatusOK, live(p["access"]), n)
+			}
+			c.end(t, i, first["refresh"], refresh)
+			for n, p := range pairs[1:] {
+				assert.Equal(t, http.StatusBadRequest, live(p["access"]), n)
+			}
+			assert.Equal(t, http.StatusOK, live(use(t, i, other["refresh"])["access"]), "another login lives on")
+		})
+	}
 }
 
 func TestRefreshAsksWhetherTheUserIsStillWelcome(t *testing.T) {

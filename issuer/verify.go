@@ -29,12 +29,14 @@ func (i *Issuer) verify(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	revoked, err := records.JWTRevoked(r.Context(), i.store, records.NameByID(text(claims, "iss"), jti))
-	if err != nil {
-		return fmt.Errorf("looking for a revocation: %w", err)
-	}
-	if revoked {
-		return invalid(nonField("Token is blacklisted"))
+	for _, name := range []string{records.NameByID(text(claims, "iss"), jti), records.NameByLogin(text(claims, "sid"))} {
+		revoked, err := records.JWTRevoked(r.Context(), i.store, name)
+		if err != nil {
+			return fmt.Errorf("looking for a revocation: %w", err)
+		}
+		if revoked {
+			return invalid(nonField("Token is blacklisted"))
+		}
 	}
 	return write(w, r, http.StatusOK, struct{}{})
 }

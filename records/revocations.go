@@ -23,6 +23,10 @@ func NameByID(issuer, id string) string { return digest("jti\x00" + issuer + "\x
 // second dot. Not by the whole text, since a signature may have two spellings.
 func NameByInput(input string) string { return digest("jws\x00" + input) }
 
+// NameByLogin names all JWTs that came of one login of ours, by its id (OpenID
+// Connect Front-Channel Logout, section 3: sid).
+func NameByLogin(id string) string { return digest("sid\x00" + id) }
+
 // revokedToken says that a token ends before its time.
 type revokedToken struct {
 	form

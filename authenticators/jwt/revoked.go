@@ -10,14 +10,18 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-// nameOf is the name that a token can be revoked by.
-func (a *Authenticator) nameOf(claims map[string]any, t parts) string {
-	id, _ := claims[a.idClaim].(string)
-	if a.idClaim == "" || id == "" {
-		return records.NameByInput(string(t.input))
+// namesOf are the names that a token can be revoked by: its own, and that of the
+// login that it came of, which has given out others too.
+func (a *Authenticator) namesOf(claims map[string]any, t parts) []string {
+	name := records.NameByInput(string(t.input))
+	if id, _ := claims[a.idClaim].(string); a.idClaim != "" && id != "" {
+		issuer, _ := claims["iss"].(string)
+		name = records.NameByID(issuer, id)
 	}
-	issuer, _ := claims["iss"].(string)
-	return records.NameByID(issuer, id)
+	if login, _ := claims["sid"].(string); login != "" {
+		return []string{name, records.NameByLogin(login)}
+	}
+	return []string{name}
 }
 
 // RevocationNames gives the names that authenticators may know a token by, where
@@ -49,23 +53,29 @@ func RevocationNames(token string, idClaims []string) (names []string, end time.
 	return names, end, nil
 }
 
-// checkRevoked asks the store whether the token of this name, or all earlier logins
+// checkRevoked asks the store whether a token of these names, or all earlier logins
 // of its user, were revoked.
-func (a *Authenticator) checkRevoked(ctx context.Context, who *identity.Identity, name string) error {
-	// Both at once: a round trip, not two.
-	login := make(chan answer, 1)
-	go func() {
-		defer func() {
-			// In the request's own goroutine net/http would have caught it.
-			if cause := recover(); cause != nil {
-				login <- answer{err: panics.Error(cause)}
-			}
+func (a *Authenticator) checkRevoked(ctx context.Context, who *identity.Identity, names []string) error {
+	// All at once: a round trip, not several.
+	answers := make(chan answer, 1+len(names))
+	ask := func(question func() (bool, error)) {
+		go func() {
+			defer func() {
+				// In the request's own goroutine net/http would have caught it.
+				if cause := recover(); cause != nil {
+					answers <- answer{err: panics.Error(cause)}
+				}
+			}()
+			revoked, err := question()
+			answers <- answer{revoked, err}
 		}()
-		revoked, err := records.LoginRevoked(ctx, a.store, who.ID, who.AuthTime)
-		login <- answer{revoked, err}
-	}()
-	revoked, err := records.JWTRevoked(ctx, a.store, name)
-	for _, said := range []answer{{revoked, err}, <-login} {
+	}
+	ask(func() (bool, error) { return records.LoginRevoked(ctx, a.store, who.ID, who.AuthTime) })
+	for _, name := range names {
+		ask(func() (bool, error) { return records.JWTRevoked(ctx, a.store, name) })
+	}
+	for range cap(answers) {
+		said := <-answers
 		if said.err != nil {
 			return fmt.Errorf("looking for a revocation: %w", said.err)
 		}

@@ -54,6 +54,25 @@ func TestRevokedTokenIsRefusedInEachOfItsSpellings(t *testing.T) {
 	}
 }
 
+func TestTokensOfALoginThatHasEndedAreRefused(t *testing.T) {
+	t.Parallel()
+	host := guesttest.NewHost()
+	a := revocable(t, host, "check_revoked")
+	for _, id := range []string{"1", "2"} {
+		_, err := ask(t, a, token("ES256", object{"jti": id, "sid": "login"}))
+		require.NoError(t, err)
+	}
+	require.NoError(t, records.RevokeJWT(t.Context(), host.Records, records.NameByLogin("login"), time.Minute))
+	for _, id := range []string{"1", "2"} {
+		_, err := ask(t, a, token("ES256", object{"jti": id, "sid": "login"}))
+		assert.Equal(t, "Token is blacklisted", refusal(t, err).Messages[0].Message, id)
+	}
+	for name, claims := range map[string]object{"another": {"sid": "other"}, "none": nil, "no text": {"sid": 5}, "a jti that is called so": {"jti": "login"}} {
+		_, err := ask(t, a, token("ES256", claims))
+		require.NoError(t, err, name)
+	}
+}
+
 func TestAllLoginsOfAUserSoFarAreRevoked(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()

@@ -94,7 +94,7 @@ func (a *Authenticator) verify(ctx context.Context, token string) (*identity.Ide
 	if a.store == nil {
 		return who, nil
 	}
-	return who, a.checkRevoked(ctx, who, a.nameOf(t.claims, t.parts))
+	return who, a.checkRevoked(ctx, who, a.namesOf(t.claims, t.parts))
 }
 
 // opened is a token whose signature holds; its claims are not checked yet.

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tally counts what came of requests.
+type tally struct {
+	retried atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	kinds  map[string]*[outcomes]int64
+	wrongs []string // the first of them, in words
+	lates  []string
+	did    map[string]int // what was done meanwhile
+}
+
+// told is how many wrong answers are told in full.
+const told = 40
+
+func newTally() *tally {
+	return &tally{kinds: map[string]*[outcomes]int64{}, did: map[string]int{}}
+}
+
+func (t *tally) count(g *gateway, q request, found outcome, why string, known asked) {
+	kind := q.kind
+	if strings.HasPrefix(kind, "bad: altered") {
+		kind = "bad: altered credential"
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.kinds[kind]
+	if row == nil {
+		row = new([outcomes]int64)
+		t.kinds[kind] = row
+	}
+	row[found]++
+	if why == "" {
+		return
+	}
+	text := fmt.Sprintf("%s %s, %s: %s (took %s", known.sent.Format("15:04:05.000"), g.name, q.kind+" at "+q.path, why, known.got.Sub(known.sent).Round(time.Millisecond))
+	if !known.revoking.IsZero() {
+		text += ", revoked from " + known.revoking.Format("15:04:05.000")
+	}
+	text += ")"
+	if found == late {
+		t.lates = appendSome(t.lates, text)
+	} else {
+		t.wrongs = appendSome(t.wrongs, text)
+	}
+}
+
+func appendSome(list []string, text string) []string {
+	if len(list) < told {
+		fmt.Println(text)
+		return append(list, text)
+	}
+	return list
+}
+
+// fail counts something wrong that is not the answer to one request.
+func (t *tally) fail(kind, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.kinds[kind]
+	if row == nil {
+		row = new([outcomes]int64)
+		t.kinds[kind] = row
+	}
+	row[wrong]++
+	t.wrongs = appendSome(t.wrongs, time.Now().Format("15:04:05.000")+" "+kind+": "+fmt.Sprintf(format, args...))
+}
+
+// ok counts something else that went as it should.
+func (t *tally) ok(kind string, found outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.kinds[kind]
+	if row == nil {
+		row = new([outcomes]int64)
+		t.kinds[kind] = row
+	}
+	row[found]++
+}
+
+// done counts something that was done.
+func (t *tally) done(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.did[what]++
+}
+
+// total sums outcomes over all kinds.
+func (t *tally) total() (sum [outcomes]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, row := range t.kinds {
+		for i, n := range row {
+			sum[i] += n
+		}
+	}
+	return sum
+}
+
+// durations are measured times.
+type durations struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (d *durations) add(one time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, one)
+}
+
+// quantile returns the time that a part of all does not exceed.
+func (d *durations) quantile(part float64) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.all) == 0 {
+		return 0
+	}
+	slices.Sort(d.all)
+	return d.all[min(len(d.all)-1, int(part*float64(len(d.all))))]
+}
+
+func (d *durations) len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.all)
+}
