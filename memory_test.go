@@ -58,7 +58,7 @@ func TestX26KeptFindingsHoldNoCredential(t *testing.T) {
 	}()
 	<-done
 	s.ask("X-Any: thing") // takes the place of the last request in what is reused
-	require.EqualValues(t, 2*count, s.app.cache.Stats().Entries, "baseline: they are kept")
+	require.Equal(t, 2*count, s.app.cache.Stats().Entries, "baseline: they are kept")
 
 	path := filepath.Join(t.TempDir(), "heap")
 	dump := func() []byte {

@@ -95,7 +95,7 @@ func TestRowsAreReadFromNames(t *testing.T) {
 func rowsOf(t *testing.T, ranges string) []string {
 	t.Helper()
 	var rows []string
-	for _, word := range strings.Fields(ranges) {
+	for word := range strings.FieldsSeq(ranges) {
 		first, last, _ := strings.Cut(word, "-")
 		more, err := span(first, first[:1]+last)
 		require.NoError(t, err)
@@ -185,7 +185,7 @@ func rowsOfFunction(name string) []string {
 
 func rowsOfText(text string) []string {
 	var rows []string
-	for _, word := range strings.Fields(inText.FindString(text)) {
+	for word := range strings.FieldsSeq(inText.FindString(text)) {
 		ends := oneRow.FindAllString(word, -1)
 		more, err := span(ends[0], ends[len(ends)-1])
 		if err == nil {

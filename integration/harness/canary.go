@@ -131,12 +131,13 @@ func (g *Gateway) gets(a Answer, sent []string) {
 	if a.Status < http.StatusBadRequest {
 		return
 	}
-	said := a.Body
+	parts := []string{a.Body}
 	for name, values := range a.Header {
 		if name != "Set-Cookie" {
-			said += "\n" + strings.Join(values, "\n")
+			parts = append(parts, values...)
 		}
 	}
+	said := strings.Join(parts, "\n")
 	for _, text := range sent {
 		if len(text) >= shortest && strings.Contains(said, text) {
 			g.canaries.mu.Lock()
@@ -267,12 +268,12 @@ func (g *Gateway) search(said map[string]string) {
 	c := g.canaries
 	said["log"], said["commands"] = g.Log.String(), c.printed.String()
 	_ = filepath.WalkDir(g.Dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || slices.Contains(c.files, path) {
-			return nil //nolint:nilerr // what can't be read shows nothing
-		}
-		if info, err := entry.Info(); err == nil && info.Size() < 64<<20 {
-			if data, err := os.ReadFile(path); err == nil {
-				said[strings.TrimPrefix(path, g.Dir)] = string(data)
+		// What can't be read shows nothing.
+		if err == nil && entry.Type().IsRegular() && !slices.Contains(c.files, path) {
+			if info, err := entry.Info(); err == nil && info.Size() < 64<<20 {
+				if data, err := os.ReadFile(path); err == nil {
+					said[strings.TrimPrefix(path, g.Dir)] = string(data)
+				}
 			}
 		}
 		return nil

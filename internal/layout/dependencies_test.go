@@ -70,7 +70,8 @@ func required(t *testing.T) []moduleInfo {
 	var mod struct{ Require []moduleInfo }
 	require.NoError(t, json.Unmarshal(out, &mod))
 	require.Greater(t, len(mod.Require), 50)
-	args := []string{"list", "-m", "-json"}
+	args := make([]string, 0, 3+len(mod.Require))
+	args = append(args, "list", "-m", "-json")
 	for _, m := range mod.Require {
 		args = append(args, m.Path)
 	}
