@@ -108,6 +108,9 @@ on the command line: --to 'redis://:{env.REDIS_PASSWORD}@10.0.0.5:6379/0'`,
 			if text("to") == "" {
 				return errors.New("where to? --to redis://host:port/database")
 			}
+			if password := passwordIn(text("to")); password != "" && !strings.HasPrefix(password, "{") {
+				return errors.New("others see what stands on a command line: let Caddy fill the password in, --to 'redis://:{env.REDIS_PASSWORD}@host:port/database'")
+			}
 			merge, _ := cmd.Flags().GetBool("merge")
 			dryRun, _ := cmd.Flags().GetBool("dry-run")
 			body := map[string]any{"to": map[string]any{"url": text("to"), "prefix": text("prefix")}, "merge": merge, "dry_run": dryRun}
@@ -123,6 +126,14 @@ on the command line: --to 'redis://:{env.REDIS_PASSWORD}@10.0.0.5:6379/0'`,
 	cmd.Flags().Bool("merge", false, "Go on though there are users or tokens there")
 	cmd.Flags().Bool("dry-run", false, "Count the records, try the Redis, and change nothing")
 	return cmd
+}
+
+// passwordIn is the password in the URL of a Redis, as it stands there.
+func passwordIn(to string) string {
+	_, rest, _ := strings.Cut(to, "://")
+	at := strings.LastIndexByte(rest, '@')
+	_, password, _ := strings.Cut(rest[:max(at, 0)], ":")
+	return password
 }
 
 func showMigration(answer any, to, prefix string) string {

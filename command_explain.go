@@ -98,10 +98,16 @@ func askedFor(cmd *cobra.Command, args []string) (*asked, error) {
 			return nil, errors.New("--header: 'Name: value' is needed")
 		}
 		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+		if slices.Contains(credentialHeaders, name) {
+			return nil, fmt.Errorf("others see what stands on a command line: a request with %s is given as a command line of curl on standard input, by -", name)
+		}
 		wanted.Header[name] = append(wanted.Header[name], strings.TrimSpace(value))
 	}
 	return wanted, nil
 }
+
+// credentialHeaders are those that always carry a credential.
+var credentialHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization"}
 
 func askedOf(r curl.Request, err error) (*asked, error) {
 	if err != nil {

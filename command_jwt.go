@@ -1,6 +1,7 @@
 package edgeauth
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/spf13/cobra"
@@ -14,11 +15,11 @@ func jwtCommand() *cobra.Command {
 
 func revokeCommand() *cobra.Command {
 	revoke := &cobra.Command{
-		Use:   "revoke [<token>]",
+		Use:   "revoke",
 		Short: "Ends a JWT for good, wherever a policy says check_revoked",
-		Long: `Ends a JWT for good, wherever a policy says check_revoked. The token is the
-argument, or is read from standard input, where nobody else sees it. Or name it
-by --jti and, where it has one, its --issuer.`,
+		Long: `Ends a JWT for good, wherever a policy says check_revoked. The token is
+read from standard input, since others see what stands on a command line. Or name
+it by --jti and, where it has one, its --issuer.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := make(map[string]any)
@@ -28,7 +29,7 @@ by --jti and, where it has one, its --issuer.`,
 			}
 			switch {
 			case len(args) == 1:
-				body["jwt"] = args[0]
+				return errors.New("others see what stands on a command line: give the token on standard input, or name it by --jti")
 			case body["jti"] == nil:
 				token, err := firstLine(cmd.InOrStdin(), "token")
 				if err != nil {

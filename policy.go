@@ -13,6 +13,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 )
 
 // Policy says who may pass and what the upstream is told about them.
@@ -167,7 +168,7 @@ func (p *Policy) ask(m *member, r *http.Request, s *state) (f finding) {
 		if cause := recover(); cause != nil {
 			p.logger.Error("authenticator panicked",
 				zap.String("policy", p.name), zap.String("authenticator", m.name),
-				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+				zap.Error(panics.Error(cause)), zap.ByteString("stack", debug.Stack()))
 			f = finding{scope: &m.scope, err: fmt.Errorf("authenticator %s panicked", m.name)}
 		}
 	}()

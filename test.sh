@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, and runs them all; or one part of them:
 #
-#   ./test.sh [tidy|format|vet|lint|vulnerabilities|unit|fuzz|integration]...
+#   ./test.sh [tidy|format|vet|lint|dependencies|vulnerabilities|unit|fuzz|integration|reproducible]...
 #
 # FUZZTIME is how long each fuzz target runs (6s): FUZZTIME=10m ./test.sh fuzz.
 set -euo pipefail
@@ -63,6 +63,13 @@ vet() {
 lint() {
 	step "lint"
 	tool golangci-lint run --allow-parallel-runners
+}
+
+dependencies() {
+	step "dependencies are what they were, and reviewed"
+	go mod verify
+	(cd tools && go mod verify)
+	go test -count=1 -run E46 ./internal/layout
 }
 
 vulnerabilities() {
@@ -138,19 +145,40 @@ integration() {
 		/usr/share/doc/php-msgpack php-msgpack \
 		node nodejs npm npm /usr/bin/chromium chromium
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
-		scratch=$(mktemp -d)
-		OUTPUT=$scratch/caddy ./xcaddy.sh
-		export EDGE_AUTH_CADDY=$scratch/caddy
+		build
+		export EDGE_AUTH_CADDY=$built
 	fi
 	go test -count=1 ./integration/...
 }
 
+# build builds the Caddy that a user would, once.
+built=
+build() {
+	[ -z "$built" ] || return 0
+	scratch=$(mktemp -d)
+	built=$scratch/caddy
+	OUTPUT=$built ./xcaddy.sh
+}
+
+# reproducible builds the same sources in another folder. Row E46 of the attack
+# catalogue.
+reproducible() {
+	step "two builds are equal, byte for byte"
+	build
+	mkdir "$scratch/elsewhere"
+	git ls-files -z --cached --others --exclude-standard --deduplicate |
+		tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$scratch/elsewhere"
+	mkdir "$scratch/tmp"
+	(cd "$scratch/elsewhere" && OUTPUT=$scratch/again TMPDIR=$scratch/tmp ./xcaddy.sh)
+	cmp "$built" "$scratch/again"
+}
+
 if [ $# -eq 0 ]; then
-	set -- tidy format vet lint vulnerabilities unit fuzz integration
+	set -- tidy format vet lint dependencies vulnerabilities unit fuzz integration reproducible
 fi
 for part in "$@"; do
 	case $part in
-	tidy | format | vet | lint | vulnerabilities | unit | fuzz | integration) "$part" ;;
+	tidy | format | vet | lint | dependencies | vulnerabilities | unit | fuzz | integration | reproducible) "$part" ;;
 	*)
 		sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
 		exit 2

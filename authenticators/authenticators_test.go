@@ -18,7 +18,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	s := Secret("hunter2")
 	for _, text := range []string{
 		fmt.Sprint(s), fmt.Sprintf("%s %q %v %+v %#v %d %x %X", s, s, s, s, s, s, s, s), fmt.Sprintf("%+v %#v", holder{s}, &holder{s}),
-		fmt.Sprint(fmt.Errorf("oh: %v", s)),
+		fmt.Sprint(fmt.Errorf("oh: %v", s)), s.String(), // which a panic prints
 	} {
 		assert.NotContains(t, text, "hunter2")
 		assert.NotContains(t, text, "68756e74")

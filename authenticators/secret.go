@@ -14,6 +14,9 @@ const masked = "[secret]"
 // Format prints "[secret]", whatever the verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(masked)) }
 
+// String is what a panic with a Secret prints: the runtime knows no Format.
+func (Secret) String() string { return masked }
+
 // MarshalText gives "[secret]", for JSON and logs.
 func (Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 

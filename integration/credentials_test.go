@@ -119,7 +119,7 @@ func TestCommandsRefuseMistakes(t *testing.T) {
 	}
 }
 
-func TestPasswordIsNoArgument(t *testing.T) {
+func TestE35PasswordIsNoArgument(t *testing.T) {
 	t.Parallel()
 	out, err := harness.New(t).Command("", "edge-auth", "user", "add", "--help")
 	require.NoError(t, err)

@@ -339,11 +339,11 @@ http://127.0.0.1:$PORT {
 	respond "in"
 }`)
 	token := harness.HS256(strings.Repeat("s", 32)).Token(t, map[string]any{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
-	out, err := g.Command("", "edge-auth", "explain", "--config", config, g.URL, "-H", "Authorization: Bearer "+token)
+	out, err := g.Command("curl '"+g.URL+"' -H 'Authorization: Bearer "+token+"'", "edge-auth", "explain", "--config", config, "-")
 	require.NoError(t, err)
 	assert.Contains(t, out, "it is alice")
 	assert.Contains(t, out, "X-Edge-Auth-Assertion: [secret]")
-	out, err = g.Command("", "edge-auth", "explain", "--config", config, "--json", g.URL, "-H", "Authorization: Token ea_unknown")
+	out, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token ea_unknown'", "edge-auth", "explain", "--config", config, "--json", "-")
 	require.NoError(t, err)
 	assert.Contains(t, out, `"status":401`)
 	for _, made := range []string{"caddy.log", "store.db", "data/caddy/edge_auth"} {
@@ -355,12 +355,12 @@ http://127.0.0.1:$PORT {
 	g.WaitReady()
 	g.EdgeAuth("correct horse\n", "user", "add", "alice")
 	own := g.EdgeAuth("", "token", "create", "alice")
-	_, err = g.Command("", "edge-auth", "explain", "--config", config, g.URL, "-H", "Authorization: Token "+own)
+	_, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
 	require.ErrorContains(t, err, "let it explain, without --config")
 
 	require.NoError(t, g.Cmd.Process.Signal(syscall.SIGTERM))
 	harness.Eventually(t, 10*time.Second, func() bool {
-		out, err = g.Command("", "edge-auth", "explain", "--config", config, g.URL, "-H", "Authorization: Token "+own)
+		out, err = g.Command("curl '"+g.URL+"' -H 'Authorization: Token "+own+"'", "edge-auth", "explain", "--config", config, "-")
 		return err == nil
 	}, "the store stays in use")
 	assert.Contains(t, out, "it is alice", "a store that nobody has open is read")

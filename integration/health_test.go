@@ -201,7 +201,7 @@ func TestGatewayThatNobodyHasAskedYetBecomesReady(t *testing.T) {
 	assert.EqualValues(t, 1, issuer.fetches.Load())
 }
 
-func TestAdminShowsKeysAndNoSecret(t *testing.T) {
+func TestE34AdminShowsKeysAndNoSecret(t *testing.T) {
 	t.Parallel()
 	issuer := newIDP(t)
 	issuer.publishes(newIDPKey(t, "a"))

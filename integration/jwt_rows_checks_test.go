@@ -91,7 +91,7 @@ func checkRevocation(r *jwtRows, t testing.TB) {
 		for _, token := range []string{first, first, second} {
 			r.check(t, jwtRow{name: "J06 before, " + name, site: "/revoked", token: token, want: accepted("alice")})
 		}
-		r.EdgeAuth("", "jwt", "revoke", first)
+		r.EdgeAuth(first, "jwt", "revoke")
 		revoked := refusedSaying("revoked", "Token is blacklisted")
 		r.check(t, jwtRow{name: "J06 revoked, " + name, site: "/revoked", token: first, want: revoked})
 		r.check(t, jwtRow{name: "J06 revoked, other spelling, " + name, site: "/revoked", token: second, want: revoked})

@@ -148,7 +148,7 @@ func TestKeyFileThatCouldNotBeReadIsTriedAgain(t *testing.T) {
 	require.Equal(t, 1, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
 }
 
-func TestSecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
+func TestK37SecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes")

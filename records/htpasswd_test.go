@@ -1,6 +1,10 @@
 package records
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,4 +31,49 @@ func TestUnknownUserCostsWhatTheFirstKnownOneDoes(t *testing.T) {
 	ok, err := passwords.Shared().Verify(t.Context(), "carol", "wonderland", users.dummy)
 	require.NoError(t, err)
 	assert.False(t, ok)
+}
+
+// E45: a file that takes the place of another while it is read is read whole, or
+// the other is.
+func TestE45FileThatIsReplacedWhileItIsReadIsNeverReadHalf(t *testing.T) {
+	t.Parallel()
+	const count = 200
+	dir := t.TempDir()
+	path := filepath.Join(dir, "users")
+	lines := func(kind string) string {
+		var text strings.Builder
+		for i := range count {
+			fmt.Fprintf(&text, "%s%d:$2y$04$abcdefghijklmnopqrstuuLHrX7YzMBD8G7fkGcdNxXAG1T0T0u6e\n", kind, i)
+		}
+		return text.String()
+	}
+	put := func(kind string) {
+		require.NoError(t, os.WriteFile(path+".new", []byte(lines(kind)), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	put("old")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				put([]string{"new", "old"}[i%2])
+			}
+		}
+	}()
+	for range 200 {
+		var users HashedUsers
+		require.NoError(t, users.ReadHtpasswd(path))
+		for _, kind := range []string{"old", "new"} {
+			if users.Has(kind + "0") {
+				require.True(t, users.Has(fmt.Sprint(kind, count-1)))
+			}
+		}
+		require.NotEqual(t, users.Has("old0"), users.Has("new0"))
+	}
+	close(stop)
+	<-stopped
 }

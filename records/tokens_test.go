@@ -179,7 +179,7 @@ func TestRecordThatCannotBeReadIsNeverNotFound(t *testing.T) {
 	}
 }
 
-func TestTokenTextHoldsAllRandomBits(t *testing.T) {
+func TestT20TokenTextHoldsAllRandomBits(t *testing.T) {
 	t.Parallel()
 	highest := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))
 	lowest, next := base62(new(big.Int)), base62(big.NewInt(1))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -62,7 +63,7 @@ func (a *Authenticator) checkRevoked(ctx context.Context, who *identity.Identity
 			defer func() {
 				// In the request's own goroutine net/http would have caught it.
 				if cause := recover(); cause != nil {
-					answers <- answer{err: fmt.Errorf("panic: %v", cause)}
+					answers <- answer{err: panics.Error(cause)}
 				}
 			}()
 			revoked, err := question()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -47,7 +48,7 @@ func (o *owners) lookUp(ctx context.Context, s store.Store, token [sha256.Size]b
 		go func() {
 			defer func() { // what panics here would end the process
 				if cause := recover(); cause != nil {
-					l.found <- foundRecord{err: fmt.Errorf("looking the token's user up panicked: %v", cause)}
+					l.found <- foundRecord{err: fmt.Errorf("looking the token's user up: %w", panics.Error(cause))}
 				}
 			}()
 			user, err := records.GetUser(ctx, s, l.guess)

@@ -24,6 +24,7 @@ func (g *Gateway) Command(stdin string, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
+	g.ran(stdin, args, out.String(), errs.String())
 	if err != nil {
 		return out.String(), fmt.Errorf("%w: %s", err, errs.String())
 	}
@@ -103,13 +104,16 @@ func (g *Gateway) Try(ctx context.Context, method, path, body string, headers ..
 		name, value, _ := strings.Cut(header, ": ")
 		req.Header[name] = append(req.Header[name], value) // as written, not canonical
 	}
+	sent := g.sends(path, body, headers)
 	resp, err := Client.Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
-	return Answer{resp.StatusCode, resp.Header, string(data)}, err
+	a := Answer{resp.StatusCode, resp.Header, string(data)}
+	g.gets(a, sent)
+	return a, err
 }
 
 // Raw sends bytes as they are and returns all that comes back.

@@ -52,7 +52,10 @@ func (d Door) Ask(t testing.TB, g *Gateway, r Request) (Answer, error) {
 	if host == "" {
 		host = "localhost:" + port
 	}
-	return d.ask(address, host, r)
+	sent := g.sends(r.Path, r.Body, r.Headers)
+	a, err := d.ask(address, host, r)
+	g.gets(a, sent)
+	return a, err
 }
 
 // patience is how long a client waits for an answer.

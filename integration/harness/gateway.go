@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,9 @@ type Gateway struct {
 	Cmd   *exec.Cmd
 	Env   []string
 	Vars  *strings.Replacer
+
+	inherited int // how many of Env are those of this process
+	canaries  *canaries
 }
 
 // Start runs a Caddyfile. In it stand $PORT and $PORT2 for free ports,
@@ -73,10 +77,21 @@ func Start(t testing.TB, global, sites string, vars ...string) *Gateway {
 // Serve runs a Caddyfile as Start does.
 func (g *Gateway) Serve(global, sites string) {
 	g.T.Helper()
-	config := g.Write("Caddyfile", "{\n\tadmin "+g.Admin+"\n\tauto_https off\n"+global+"\n}\n"+sites)
+	config := g.Write("Caddyfile", "{\n\tadmin "+g.Admin+"\n\tauto_https off\n"+loud(global)+"\n}\n"+sites)
 	g.Run("run", "--config", config, "--adapter", "caddyfile")
 	g.WaitReady()
 }
+
+// loud has Caddy log everything where $EDGE_AUTH_DEBUG is set, so that no secret
+// stands in any line that there is.
+func loud(global string) string {
+	if os.Getenv("EDGE_AUTH_DEBUG") == "" || debugs.MatchString(global) {
+		return global
+	}
+	return "\tdebug\n" + global
+}
+
+var debugs = regexp.MustCompile(`(?m)^\s*debug$`)
 
 // New is a gateway that does not run yet.
 func New(t testing.TB, vars ...string) *Gateway {
@@ -84,7 +99,7 @@ func New(t testing.TB, vars ...string) *Gateway {
 	dir := t.TempDir()
 	port, port2, admin := freeport.Take(t), freeport.Take(t), freeport.Take(t)
 	return &Gateway{
-		T: t, Dir: dir, Log: new(Log),
+		T: t, Dir: dir, Log: new(Log), inherited: len(os.Environ()), canaries: new(canaries),
 		URL: "http://127.0.0.1:" + port, Admin: "127.0.0.1:" + admin,
 		Env:  append(os.Environ(), "XDG_DATA_HOME="+dir+"/data", "XDG_CONFIG_HOME="+dir+"/config", "HOME="+dir),
 		Vars: strings.NewReplacer(append([]string{"$PORT2", port2, "$PORT", port, "$DIR", dir}, vars...)...),
@@ -95,14 +110,24 @@ func New(t testing.TB, vars ...string) *Gateway {
 func (g *Gateway) Write(name, text string) string {
 	g.T.Helper()
 	path := filepath.Join(g.Dir, name)
-	require.NoError(g.T, os.WriteFile(path, []byte(g.Vars.Replace(text)), 0o600))
+	text = g.Vars.Replace(text)
+	require.NoError(g.T, os.WriteFile(path, []byte(text), 0o600))
+	g.wrote(path, text)
 	return path
 }
 
 // Run starts Caddy with arguments; it ends with the test.
 func (g *Gateway) Run(args ...string) {
 	g.T.Helper()
-	g.Cmd = exec.Command(Caddy, args...)
+	g.RunBy(nil, args...)
+}
+
+// RunBy is Run by another program, which gets Caddy and its arguments as its last
+// arguments and becomes it.
+func (g *Gateway) RunBy(program []string, args ...string) {
+	g.T.Helper()
+	words := append(append(slices.Clone(program), Caddy), args...)
+	g.Cmd = exec.Command(words[0], words[1:]...)
 	g.Cmd.Env = g.Env
 	g.Cmd.Dir = g.Dir
 	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
@@ -113,6 +138,7 @@ func (g *Gateway) Run(args ...string) {
 		close(exited)
 	}()
 	g.T.Cleanup(func() {
+		said := g.admin()
 		_ = g.Cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
@@ -120,6 +146,7 @@ func (g *Gateway) Run(args ...string) {
 			_ = g.Cmd.Process.Kill()
 			<-exited
 		}
+		g.search(said)
 		if g.T.Failed() {
 			g.T.Logf("Caddy's log:\n%s", g.Log.String())
 		}
@@ -143,7 +170,7 @@ func (g *Gateway) WaitReady() {
 // and returns its address.
 func (g *Gateway) ServeTLS(global, site string) string {
 	g.T.Helper()
-	config := g.Write("Caddyfile", "{\n\tadmin "+g.Admin+"\n\tauto_https disable_redirects\n\tskip_install_trust\n"+global+"\n}\nhttps://localhost:$PORT {\n\ttls internal\n"+site+"\n}")
+	config := g.Write("Caddyfile", "{\n\tadmin "+g.Admin+"\n\tauto_https disable_redirects\n\tskip_install_trust\n"+loud(global)+"\n}\nhttps://localhost:$PORT {\n\ttls internal\n"+site+"\n}")
 	g.Run("run", "--config", config, "--adapter", "caddyfile")
 	g.WaitReady()
 	address := strings.Replace(strings.TrimPrefix(g.URL, "http://"), "127.0.0.1", "localhost", 1)

@@ -75,7 +75,7 @@ var layers = [][]string{
 	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
 	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
-	{"store", "internal/queue", "internal/words", "internal/freeport", "internal/layout", "internal/curl", "internal/flood"},
+	{"store", "internal/queue", "internal/panics", "internal/words", "internal/freeport", "internal/layout", "internal/curl", "internal/flood"},
 }
 
 // layerOf returns the layer of a package, by its longest listed prefix.
@@ -130,6 +130,38 @@ func TestLibrariesAreKnownInOnePlace(t *testing.T) {
 			}
 		}
 	}
+}
+
+// jwx is no longer maintained (SECURITY.md): one file knows it, and no more of it
+// than three functions.
+func TestJWXIsFenced(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../keys/*.go")
+	require.NoError(t, err)
+	used := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		for _, imported := range file.Imports {
+			if strings.HasPrefix(imported.Path.Value, `"github.com/lestrrat-go/`) && !strings.HasSuffix(name, "_test.go") {
+				assert.Equal(t, "jwx.go", filepath.Base(name))
+			}
+		}
+		if filepath.Base(name) != "jwx.go" {
+			continue
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			call, ok := node.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if f, ok := call.Fun.(*ast.SelectorExpr); ok && slices.Contains([]string{"jwa", "jwk", "jws", "jwt"}, textOf(f.X)) {
+				used[textOf(f)] = true
+			}
+			return true
+		})
+	}
+	assert.Equal(t, map[string]bool{"jws.NewVerifier": true, "jws.NewSigner": true, "jwk.ParseKey": true, "jwa.SignatureAlgorithm": true}, used)
 }
 
 // testHelpers serve tests: none of them ends up in anybody's Caddy.

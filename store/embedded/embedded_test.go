@@ -32,7 +32,7 @@ func TestStoreContract(t *testing.T) {
 	}, func(_ *testing.T, d time.Duration) { passed.Add(int64(d)) })
 }
 
-func TestFileIsForItsOwnerOnly(t *testing.T) {
+func TestE44FileIsForItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "deep", "edge_auth.db")
 	s := newStore(path)

@@ -7,6 +7,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -51,7 +52,7 @@ func do[T any](ctx context.Context, s *Store, run func(context.Context, goredis.
 		defer func() {
 			// In the request's own goroutine net/http would have caught it.
 			if cause := recover(); cause != nil {
-				got.err = fmt.Errorf("redis: panic: %v", cause)
+				got.err = fmt.Errorf("redis: %w", panics.Error(cause))
 			}
 			done <- got
 		}()

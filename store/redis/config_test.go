@@ -16,7 +16,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-func TestConfigIsRefusedWithoutShowingSecrets(t *testing.T) {
+func TestE23ConfigIsRefusedWithoutShowingSecrets(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string

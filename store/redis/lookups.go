@@ -8,6 +8,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -175,7 +176,7 @@ func (l *lookups) read(client goredis.UniversalClient, batch []*lookup) {
 		// In the request's own goroutine net/http would have caught it.
 		if cause := recover(); cause != nil {
 			for _, one := range batch {
-				one.record, one.err = store.Record{}, fmt.Errorf("redis: panic: %v", cause)
+				one.record, one.err = store.Record{}, fmt.Errorf("redis: %w", panics.Error(cause))
 			}
 		}
 	}()

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNameSaysWhichRedisAndNoSecret(t *testing.T) {
+func TestE11NameSaysWhichRedisAndNoSecret(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]*Config{
 		"redis 10.0.0.1:6379/3":           {URL: "redis://user:hunter2@10.0.0.1/3"},
