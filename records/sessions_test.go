@@ -40,7 +40,7 @@ func TestSessionIsFoundByItsID(t *testing.T) {
 	}
 }
 
-func TestOnlySessionIDsOfOursAreLookedUp(t *testing.T) {
+func TestS01S03OnlySessionIDsOfOursAreLookedUp(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
@@ -72,7 +72,7 @@ func TestOnlySessionIDsOfOursAreLookedUp(t *testing.T) {
 	assert.Equal(t, 1, s.Reads)
 }
 
-func TestTouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
+func TestS51TouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
@@ -93,7 +93,7 @@ func TestTouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
-func TestSessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
+func TestS32SessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id := strings.Repeat("A", 43)
@@ -103,7 +103,7 @@ func TestSessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	require.ErrorIs(t, TouchSession(t.Context(), s, id, time.Hour), store.ErrNotFound)
 }
 
-func TestUsersSessionsAreEndedOneByOneOrAllAtOnce(t *testing.T) {
+func TestS63UsersSessionsAreEndedOneByOneOrAllAtOnce(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	ids := make([]string, 4)

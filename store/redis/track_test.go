@@ -89,7 +89,7 @@ func (g *gateway) warm(t testing.TB) {
 	}, 10*time.Second, time.Millisecond, "it is read each time")
 }
 
-func TestWhatWasReadIsKeptUntilItChanges(t *testing.T) {
+func TestX03WhatWasReadIsKeptUntilItChanges(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: "redis://" + server.Addr + "/3"}) // tracking is not bound to a database
@@ -144,7 +144,7 @@ func TestKeysOfAnotherApplicationAreWatchedFromWhenItIsToldOf(t *testing.T) {
 // Two gateways on one Redis write and delete at random. Neither serves what was
 // replaced more than 50 ms ago: EDGE_AUTH_LONG=1m holds them to that for a minute, on a
 // machine that does nothing else.
-func TestTwoGatewaysSeeEachOthersChangesAtOnce(t *testing.T) {
+func TestX01TwoGatewaysSeeEachOthersChangesAtOnce(t *testing.T) {
 	// Not parallel: it measures time.
 	server := redistest.Start(t)
 	config := caching(Config{URL: server.URL(), Timeout: caddy.Duration(2 * time.Second)}, 2*time.Second)
@@ -343,7 +343,7 @@ func TestRedisThatTellsNothingIsAskedEachTime(t *testing.T) {
 	require.NotContains(t, server.Do(t, "CLIENT", "LIST"), "flags=t")
 }
 
-func TestManyWhoAskForOneKeyShareARead(t *testing.T) {
+func TestX20ManyWhoAskForOneKeyShareARead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})
@@ -472,7 +472,7 @@ func TestNothingStaleIsServedAfterAFailover(t *testing.T) {
 	}
 }
 
-func TestUnreadableNewsMeansEverything(t *testing.T) {
+func TestX03UnreadableNewsMeansEverything(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		push  []any
@@ -544,7 +544,7 @@ func TestWhatWasReadBeforeAConnectionWasLostIsForgotten(t *testing.T) {
 	require.True(t, g.Changes().Trusted(), "it is not only that nothing is believed any more")
 }
 
-func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
+func TestX01OwnWritesAreSeenByTheNextRead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL()})
@@ -559,7 +559,7 @@ func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
 }
 
 // Who joins a look-up gets its answer only if nothing was heard of the key meanwhile.
-func TestSharedAnswerThatNewsHasOvertakenIsNotTaken(t *testing.T) {
+func TestX02SharedAnswerThatNewsHasOvertakenIsNotTaken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})
