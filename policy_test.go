@@ -243,3 +243,10 @@ func TestWhoeverARuleKeepsOutIsNobodyToPlaceholders(t *testing.T) {
 	assert.Empty(t, said)
 	assert.Equal(t, "alice", stateOf(r).judgement("user"), "who was refused is told apart")
 }
+
+func TestC63PolicyWithoutAuthenticatorsIsRefused(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, new(Policy).check(), "policy without authenticators")
+	require.ErrorContains(t, (&Policy{Optional: true}).check(), "policy without authenticators")
+	require.ErrorContains(t, (&Policy{ReportOnly: true}).check(), "policy without authenticators")
+}

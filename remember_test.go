@@ -245,3 +245,23 @@ func TestX05FindingEndsWithTheRecordsItRestsOn(t *testing.T) {
 	require.Eventually(t, func() bool { return s.asks(t, guest, "one") == 1 }, 2*time.Second, time.Millisecond)
 	assert.WithinDuration(t, ends, time.Now(), time.Second)
 }
+
+// Where two parts end is part of the key, and all of the key counts.
+func TestX12X21KeysOfPartsAreApart(t *testing.T) {
+	t.Parallel()
+	seen := make(map[scope]string)
+	for _, parts := range [][3]string{
+		{"ab", "c", ""}, {"a", "bc", ""}, {"abc", "", ""}, {"", "abc", ""}, {"", "", "abc"}, {"a", "b", "c"}, {`a" "b`, "c", ""}, {"a b", "c", ""}, {`a\"`, "", ""}, {"a\x00b", "", ""}, {"a", "\x00b", ""},
+	} {
+		s := newScope(parts[0], parts[1], parts[2])
+		require.Empty(t, seen[s], "%q", parts)
+		seen[s] = strings.Join(parts[:], "|")
+	}
+	one, two := newScope("a", "", ""), newScope("b", "", "")
+	assert.NotEqual(t, one.of("x"), two.of("x"))
+	assert.NotEqual(t, one.of("x"), one.of("x "))
+	long := authenticators.Secret(strings.Repeat("x", 5000))
+	assert.NotEqual(t, one.of(long), one.of(long+"y"), "longer than what fits on the stack")
+	key := one.of("x")
+	assert.NotEqual(t, refusalKey(key, authenticators.InHeader), refusalKey(key, authenticators.InCookie))
+}

@@ -156,3 +156,35 @@ func FuzzSessionID(f *testing.F) {
 		}
 	})
 }
+
+// Ids are made of 256 random bits, and the store knows none of them.
+func TestS02IDsAreNeverAlike(t *testing.T) {
+	t.Parallel()
+	s := memstore.New()
+	seen := make(map[string]bool)
+	var ones [43]map[byte]bool
+	for range 20_000 {
+		id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
+		require.NoError(t, err)
+		require.True(t, ValidSessionID(id))
+		require.False(t, seen[id])
+		seen[id] = true
+		for i := range ones {
+			if ones[i] == nil {
+				ones[i] = make(map[byte]bool)
+			}
+			ones[i][id[i]] = true
+		}
+	}
+	for i, letters := range ones {
+		want := 64
+		if i == 42 { // the last four bits
+			want = 16
+		}
+		assert.Len(t, letters, want, "character %d takes each value", i)
+	}
+	for key := range s.Dump() {
+		_, id, _ := strings.Cut(key, ":")
+		require.False(t, seen[id], "keys are digests")
+	}
+}

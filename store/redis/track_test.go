@@ -54,7 +54,7 @@ func (g *gateway) look(ctx context.Context, key string) (string, error) {
 	}
 	g.asked.Add(1)
 	ctx, reads := store.Collecting(ctx)
-	old := store.Now() + time.Minute
+	asked, old := time.Now(), store.Now()+time.Minute
 	g.Changes().Reading(ctx, g.Name(key))
 	record, err := g.Get(ctx, key)
 	value := string(record.Value)
@@ -64,8 +64,12 @@ func (g *gateway) look(ctx context.Context, key string) (string, error) {
 	case err != nil:
 		return "", err
 	}
+	var end time.Time
+	if record.TTL > 0 { // Redis tells of what has expired when it notices
+		end = asked.Add(record.TTL)
+	}
 	if stamps, _, known := reads.Known(); known {
-		g.cache.Put(place, cache.Entry{Value: value}, stamps, old, time.Time{})
+		g.cache.Put(place, cache.Entry{Value: value}, stamps, old, end)
 	}
 	return value, nil
 }
