@@ -40,7 +40,7 @@ func refusing(t *testing.T, err error) (*site, *lasting) {
 	return s, guest
 }
 
-func TestRefusalIsKeptUntilTheRecordAppears(t *testing.T) {
+func TestX07RefusalIsKeptUntilTheRecordAppears(t *testing.T) {
 	t.Parallel()
 	for name, refusal := range map[string]error{
 		"absent": authenticators.ErrNoCredential,

@@ -36,7 +36,7 @@ func TestRejectionNeverTurnsIntoAnotherOutcome(t *testing.T) {
 	require.ErrorIs(t, ErrAmbiguous, ErrNoCredential)
 }
 
-func TestCredentialInAHeader(t *testing.T) {
+func TestC00C01C02C04C07CredentialInAHeader(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lines []string
@@ -44,7 +44,7 @@ func TestCredentialInAHeader(t *testing.T) {
 		err   error
 	}{
 		"good":             {[]string{"Token abc"}, "abc", nil},
-		"any case":         {[]string{"tOKEN abc"}, "abc", nil},
+		"C03 any case":     {[]string{"tOKEN abc"}, "abc", nil},
 		"blanks":           {[]string{"  Token   abc  "}, "abc", nil},
 		"tab":              {[]string{"Token \tabc"}, "", ErrCharacters},
 		"missing":          {nil, "", ErrNoCredential},
@@ -74,7 +74,7 @@ func TestCredentialInAHeader(t *testing.T) {
 	}
 }
 
-func TestCookies(t *testing.T) {
+func TestC19C20C30C31C33C36Cookies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lines []string

@@ -24,7 +24,7 @@ func put(c *Cache, key Key, value string) {
 	c.Put(key, Entry{Value: value}, nil, store.Forever, time.Time{})
 }
 
-func TestEntryEndsWithWhatItRestsOn(t *testing.T) {
+func TestX03EntryEndsWithWhatItRestsOn(t *testing.T) {
 	t.Parallel()
 	changes := store.NewChanges("")
 	changes.Trust(store.Forever)
@@ -68,7 +68,7 @@ func TestEntryEndsWithWhatItRestsOn(t *testing.T) {
 	assert.False(t, ok, "its store is gone")
 }
 
-func TestEntryEndsWithItsTime(t *testing.T) {
+func TestX05EntryEndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	c := New(100)
 	for name, test := range map[string]struct {
@@ -105,7 +105,7 @@ func TestWhatIsTooLargeIsNotKept(t *testing.T) {
 }
 
 // Two keys may share what the index has of them.
-func TestKeysThatBeginAlikeAreNotTakenForEachOther(t *testing.T) {
+func TestX12KeysThatBeginAlikeAreNotTakenForEachOther(t *testing.T) {
 	t.Parallel()
 	c := New(100)
 	one, two := keyOf("one"), keyOf("one")

@@ -15,7 +15,7 @@ import (
 )
 
 // Each rule is met by one of two callers, and not by the other.
-func TestRequirementsHoldAtTheUpstream(t *testing.T) {
+func TestC70RequirementsHoldAtTheUpstream(t *testing.T) {
 	t.Parallel()
 	rules := map[string]struct{ rule, passes, fails string }{
 		"user":                  {"require user alice", "alice", "bob"},

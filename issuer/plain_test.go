@@ -64,7 +64,7 @@ func (i *testIssuer) toldOf(host string) int {
 
 const noLogin = "over which your browser keeps no login"
 
-func TestLoginThatWouldBeLostIsToldAndNotMade(t *testing.T) {
+func TestS23LoginThatWouldBeLostIsToldAndNotMade(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	const host, form = "lost.example.com", "Content-Type: application/x-www-form-urlencoded"

@@ -121,7 +121,7 @@ func TestLoginPageTellsWhatIsWrongAndKeepsTheName(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "You are logged out.")
 }
 
-func TestOtherSitesLogNobodyInOrOut(t *testing.T) {
+func TestC76S61OtherSitesLogNobodyInOrOut(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	cookie := loggedIn(t, i)
@@ -163,7 +163,7 @@ func TestSessionsAreToldApartByDevice(t *testing.T) {
 	assert.NotContains(t, body, strings.Repeat("x", 200), "bounded")
 }
 
-func TestLoginNeverKeepsTheSessionThatWasThere(t *testing.T) {
+func TestS20S22LoginNeverKeepsTheSessionThatWasThere(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "lifetime 2h")
 	first := loggedIn(t, i)
@@ -198,7 +198,7 @@ func TestScriptsLogInWithJSON(t *testing.T) {
 	assert.Empty(t, sessionOf(t, w))
 }
 
-func TestLogoutEndsOneOrAll(t *testing.T) {
+func TestS61S63LogoutEndsOneOrAll(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	here, there := loggedIn(t, i), loggedIn(t, i)
@@ -226,7 +226,7 @@ func TestLoginInTheSecondOfAnEndCounts(t *testing.T) {
 	use(t, i, obtained(t, i)["refresh"])
 }
 
-func TestAccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
+func TestS63AccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	w := i.page("/account/")
@@ -285,7 +285,7 @@ func TestAccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
 	assert.Equal(t, http.StatusOK, do("do", "end_session", "id", "gone").Code)
 }
 
-func TestPasswordIsChangedByWhoKnowsIt(t *testing.T) {
+func TestS65PasswordIsChangedByWhoKnowsIt(t *testing.T) {
 	t.Parallel()
 	list := filepath.Join(t.TempDir(), "breached.txt")
 	require.NoError(t, os.WriteFile(list, []byte("correct horse\r\n\nB1B3773A05C0ED0176787A4F1574FF0075F7521E:9\n"), 0o600)) // qwerty
@@ -318,7 +318,7 @@ func TestPasswordIsChangedByWhoKnowsIt(t *testing.T) {
 	assert.Equal(t, http.StatusSeeOther, i.submit("/login/", loginOf("alice", "looking glass", "")).Code)
 }
 
-func TestPagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
+func TestS64PagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	cookie := loggedIn(t, i)

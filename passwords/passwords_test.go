@@ -91,7 +91,7 @@ func TestTwoHashesOfOnePasswordDiffer(t *testing.T) {
 	assert.NotEqual(t, a, b)
 }
 
-func TestBcryptNeverCutsAPassword(t *testing.T) {
+func TestC51BcryptNeverCutsAPassword(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 72)
 	hash := bcryptOf(t, long)
@@ -99,7 +99,7 @@ func TestBcryptNeverCutsAPassword(t *testing.T) {
 	assert.False(t, match(hash, long+"b"))
 }
 
-func TestUnfitHashesAreRefused(t *testing.T) {
+func TestC50UnfitHashesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, hash := range map[string]string{
 		"empty":           "",
@@ -130,7 +130,7 @@ func fill(t *testing.T, v *Verifier) {
 	}
 }
 
-func TestSuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
+func TestX22SuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	now := time.Now()
@@ -169,7 +169,7 @@ func TestFailureIsNeverRemembered(t *testing.T) {
 	assert.Empty(t, v.running)
 }
 
-func TestCallersThatShareACheckEachGetItsVerdict(t *testing.T) {
+func TestX20CallersThatShareACheckEachGetItsVerdict(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	hash := bcryptOf(t, "right")
@@ -205,7 +205,7 @@ func TestCheckThatFindsNoFreeCoreIsNoVerdict(t *testing.T) {
 	})
 }
 
-func TestCheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
+func TestX23CheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
 	t.Parallel()
 	hash := bcryptOf(t, "right")
 	synctest.Test(t, func(t *testing.T) {
