@@ -239,7 +239,7 @@ func TestTheLogCarriesTheIdOfARefusal(t *testing.T) {
 
 const navigation = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 
-func TestOnlyNavigationIsSentToTheLoginPage(t *testing.T) {
+func TestL40OnlyNavigationIsSentToTheLoginPage(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestChangedKeyFileIsReadAnew(t *testing.T) {
+func TestK37ChangedKeyFileIsReadAnew(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.jwks")
 	written := time.Now().Add(-time.Hour)
@@ -148,7 +148,7 @@ func TestKeyFileThatCouldNotBeReadIsTriedAgain(t *testing.T) {
 	require.Equal(t, 1, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
 }
 
-func TestSecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
+func TestK37SecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes")

@@ -136,7 +136,7 @@ func TestNothingIsFetchedBeforeItIsNeeded(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestRotatedKeyIsFetchedAtOnceAndTheOldOneVerifiesOn(t *testing.T) {
+func TestK01K02RotatedKeyIsFetchedAtOnceAndTheOldOneVerifiesOn(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -158,7 +158,7 @@ func TestKnownKidOfAnotherAlgorithmIsNotSought(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestFirstCallersShareOneFetch(t *testing.T) {
+func TestK33FirstCallersShareOneFetch(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -185,7 +185,7 @@ func TestFirstCallersShareOneFetch(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestKeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
+func TestK03KeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -196,7 +196,7 @@ func TestKeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
 	require.Equal(t, rejected, w.find("a"), "the timer's turn was slept through")
 }
 
-func TestEmptySetIsAnAnswer(t *testing.T) {
+func TestK04EmptySetIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -211,7 +211,7 @@ func TestEmptySetIsAnAnswer(t *testing.T) {
 	require.Equal(t, 1, w.logs.FilterMessageSnippet("holds no key that can be used").Len())
 }
 
-func TestUnusableKeysOfAnIssuerAreSkippedWithOneWarningEach(t *testing.T) {
+func TestK05K07UnusableKeysOfAnIssuerAreSkippedWithOneWarningEach(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	even := rsaKey().PublicKey
@@ -369,7 +369,7 @@ func TestFaultsOfAnIssuer(t *testing.T) {
 	t.Cleanup(func() { assert.Zero(t, elsewhere.hits.Load(), "no redirect to another origin is followed") })
 }
 
-func TestRedirectsWithinTheOriginAreFollowed(t *testing.T) {
+func TestK18RedirectsWithinTheOriginAreFollowed(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
@@ -383,7 +383,7 @@ func TestRedirectsWithinTheOriginAreFollowed(t *testing.T) {
 	require.Equal(t, accepted, watch(t, i.URL+"/").find("a"))
 }
 
-func TestIssuerMayBeDownForADayButNoLonger(t *testing.T) {
+func TestK13IssuerMayBeDownForADayButNoLonger(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -402,7 +402,7 @@ func TestIssuerMayBeDownForADayButNoLonger(t *testing.T) {
 	require.Equal(t, accepted, w.find("a"))
 }
 
-func TestFailedFetchesAreTriedLessAndLess(t *testing.T) {
+func TestK13FailedFetchesAreTriedLessAndLess(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		after string
@@ -435,7 +435,7 @@ func TestFailedFetchesAreTriedLessAndLess(t *testing.T) {
 	}
 }
 
-func TestDiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
+func TestK19DiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		issuer   string // behind the server's address
@@ -480,7 +480,7 @@ func TestDiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
 	}
 }
 
-func TestAddressesThatAreNotSafeAreRefused(t *testing.T) {
+func TestK16AddressesThatAreNotSafeAreRefused(t *testing.T) {
 	t.Parallel()
 	for address, good := range map[string]bool{
 		"https://idp.example.com/keys": true, "http://localhost:8080/keys": true, "http://127.0.0.1/": true, "http://[::1]:1/": true,

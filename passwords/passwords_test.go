@@ -59,7 +59,7 @@ func argonSum(t testing.TB, password, salt string) string {
 	return base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(password), []byte(salt), 1, 64, 2, 16))
 }
 
-func TestDummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
+func TestL10DummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
 	t.Parallel()
 	argon, err := Hash("wonderland")
 	require.NoError(t, err)
@@ -234,7 +234,7 @@ func TestCheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
 	})
 }
 
-func TestHugePasswordCostsNothing(t *testing.T) {
+func TestL15HugePasswordCostsNothing(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	for range cap(v.slots) {
