@@ -27,6 +27,9 @@ const (
 type Store struct {
 	store.Store
 
+	// OnlyReads counts only the calls of Get, and lets no other fail.
+	OnlyReads bool
+
 	mu    sync.Mutex // guards the rest
 	calls int
 	from  int // the first call to fail; 0: none
@@ -50,6 +53,14 @@ func (s *Store) Heal() int {
 	calls := s.calls
 	s.calls, s.from = 0, 0
 	return calls
+}
+
+// write makes a call that is no read.
+func (s *Store) write(do func() error) error {
+	if s.OnlyReads {
+		return do()
+	}
+	return s.call(do)
 }
 
 // call makes a call, or lets it fail.
@@ -81,17 +92,17 @@ func (s *Store) Get(ctx context.Context, key string) (record store.Record, err e
 
 // Put writes a record.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration, lists ...string) error {
-	return s.call(func() error { return s.Store.Put(ctx, key, value, ttl, lists...) })
+	return s.write(func() error { return s.Store.Put(ctx, key, value, ttl, lists...) })
 }
 
 // Swap writes a record in the place of another.
 func (s *Store) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration, lists ...string) error {
-	return s.call(func() error { return s.Store.Swap(ctx, key, old, value, ttl, lists...) })
+	return s.write(func() error { return s.Store.Swap(ctx, key, old, value, ttl, lists...) })
 }
 
 // Add counts.
 func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Duration) (count store.Count, err error) {
-	err = s.call(func() (err error) {
+	err = s.write(func() (err error) {
 		count, err = s.Store.Add(ctx, key, delta, window)
 		return err
 	})
@@ -100,17 +111,17 @@ func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Du
 
 // Delete ends records.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
-	return s.call(func() error { return s.Store.Delete(ctx, keys...) })
+	return s.write(func() error { return s.Store.Delete(ctx, keys...) })
 }
 
 // Touch extends a record.
 func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
-	return s.call(func() error { return s.Store.Touch(ctx, key, ttl) })
+	return s.write(func() error { return s.Store.Touch(ctx, key, ttl) })
 }
 
 // List lists records.
 func (s *Store) List(ctx context.Context, list string) (keys []string, err error) {
-	err = s.call(func() (err error) {
+	err = s.write(func() (err error) {
 		keys, err = s.Store.List(ctx, list)
 		return err
 	})
