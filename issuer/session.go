@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -126,6 +127,7 @@ func (i *Issuer) failPage(w http.ResponseWriter, r *http.Request, err error) err
 		return i.pages.show(w, r, refused.status, "message.html", "", "form_bad", nil)
 	}
 	i.tellUnavailable(err)
+	w.Header().Set("Retry-After", strconv.Itoa(seconds(retryAfter)))
 	return i.pages.show(w, r, http.StatusServiceUnavailable, "message.html", "", "unavailable", nil)
 }
 

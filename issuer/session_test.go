@@ -378,6 +378,7 @@ func TestL21PagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
 	assert.Equal(t, http.StatusOK, i.page("/login/").Code)
 	for _, w := range []*httptest.ResponseRecorder{i.page("/account/", cookie), i.submit("/login/", loginOf("alice", "wonderland", "")), i.submit("/logout/", nil, cookie)} {
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.Equal(t, "2", w.Header().Get("Retry-After"))
 		assert.Contains(t, w.Body.String(), "<!doctype html>")
 		assert.Empty(t, w.Header().Values("Set-Cookie"), "nobody is logged out")
 	}
