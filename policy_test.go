@@ -57,7 +57,7 @@ func policyOf(guests ...*scripted) *Policy {
 
 // Every way for an authenticator to end is one of the four outcomes, and what
 // nobody thought of is "unavailable".
-func TestC62C64C65OutcomesAreKeptApart(t *testing.T) {
+func TestC62C64C65E01E02OutcomesAreKeptApart(t *testing.T) {
 	t.Parallel()
 	alice := &identity.Identity{ID: "alice"}
 	rejected := &authenticators.RejectedError{Code: authenticators.CodeNotValid}

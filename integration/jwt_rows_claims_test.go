@@ -154,7 +154,7 @@ func timeRows(r *jwtRows, _ testing.TB) rowList {
 		{"iat", `"` + at(0) + `"`}: refused("iat " + notNumber), {"iat", "false"}: refused("iat " + notNumber),
 		{"iat", power(63)}: refused("iat " + notTime), {"iat", "-" + power(53)}: refused("iat " + notTime), {"iat", "1e400"}: refused("iat " + notTime),
 	} {
-		rows.add(fmt.Sprintf("J40-J43 %s: %.30s", change[0], change[1]), "/a", r.ed(change[0], change[1]), want)
+		rows.add(fmt.Sprintf("J40 J42 J43 %s: %.30s", change[0], change[1]), "/a", r.ed(change[0], change[1]), want)
 	}
 	rows.add("J40 max_lifetime 2h, 1 h ahead", "/life", r.ed("exp", at(3600)), accepted("alice"))
 	rows.add("J40 max_lifetime 2h, 3 h ahead", "/life", r.ed("exp", at(3*3600)), refused("max_lifetime"))

@@ -37,7 +37,7 @@ func (i *testIssuer) login(address, user, password string) *httptest.ResponseRec
 	return i.serve(r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)))
 }
 
-func TestWrongPasswordsAreBounded(t *testing.T) {
+func TestL20WrongPasswordsAreBounded(t *testing.T) {
 	t.Parallel()
 	i, pass := guarded(t)
 	for range 5 {
@@ -58,7 +58,7 @@ func TestWrongPasswordsAreBounded(t *testing.T) {
 	assert.Equal(t, http.StatusOK, i.login("192.0.2.1", "alice", "wonderland").Code, "a delay, no denial")
 }
 
-func TestStrangersLockNobodyOutWhereTheyAreKnown(t *testing.T) {
+func TestL20StrangersLockNobodyOutWhereTheyAreKnown(t *testing.T) {
 	t.Parallel()
 	i, _ := guarded(t)
 	require.Equal(t, http.StatusOK, i.login("192.0.2.1", "alice", "wonderland").Code)
@@ -73,7 +73,7 @@ func TestStrangersLockNobodyOutWhereTheyAreKnown(t *testing.T) {
 	assert.Equal(t, http.StatusTooManyRequests, i.login("192.0.2.1", "alice", "wonderland").Code)
 }
 
-func TestRightPasswordsAreNotCounted(t *testing.T) {
+func TestL20RightPasswordsAreNotCounted(t *testing.T) {
 	t.Parallel()
 	i, _ := guarded(t)
 	for range 12 {
@@ -81,7 +81,7 @@ func TestRightPasswordsAreNotCounted(t *testing.T) {
 	}
 }
 
-func TestManyGuessesAtOnceDoNotSlipBy(t *testing.T) {
+func TestL20ManyGuessesAtOnceDoNotSlipBy(t *testing.T) {
 	t.Parallel()
 	i, _ := guarded(t)
 	codes := make(chan int)
@@ -108,7 +108,7 @@ func TestNetworkOfIPv6IsOneAddress(t *testing.T) {
 	}
 }
 
-func TestEachLoginIsTold(t *testing.T) {
+func TestR02EachLoginIsTold(t *testing.T) {
 	t.Parallel()
 	i, _ := guarded(t)
 	i.login("192.0.2.1", "alice", "wonderland")

@@ -6,10 +6,12 @@ package issuer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -98,6 +100,11 @@ type JWT struct {
 	// RefreshLifetime of refresh tokens. Default: 1d.
 	RefreshLifetime caddy.Duration `json:"refresh_lifetime,omitempty"`
 
+	// LoginLifetime is how long a login is renewed at most, however often its tokens
+	// are refreshed: then the password is needed again. Default: 90d, or
+	// RefreshLifetime where that is longer.
+	LoginLifetime caddy.Duration `json:"login_lifetime,omitempty"`
+
 	// KeepRefresh lets a refresh token be used until it expires, as SimpleJWT does
 	// by default. Otherwise each can be used once, and gives the next.
 	KeepRefresh bool `json:"keep_refresh,omitempty"`
@@ -160,6 +167,7 @@ const (
 	discoveryPath          = "/.well-known/openid-configuration"
 	defaultAccessLifetime  = 5 * time.Minute
 	defaultRefreshLifetime = 24 * time.Hour
+	defaultLoginLifetime   = 90 * 24 * time.Hour
 	maxLifetime            = 366 * 24 * time.Hour
 )
 
@@ -221,6 +229,7 @@ func (i *Issuer) setDefaults() {
 		i.JWT.Path = cmp.Or(i.JWT.Path, defaultJWTPath)
 		i.JWT.AccessLifetime = cmp.Or(i.JWT.AccessLifetime, caddy.Duration(defaultAccessLifetime))
 		i.JWT.RefreshLifetime = cmp.Or(i.JWT.RefreshLifetime, caddy.Duration(defaultRefreshLifetime))
+		i.JWT.LoginLifetime = cmp.Or(i.JWT.LoginLifetime, max(caddy.Duration(defaultLoginLifetime), i.JWT.RefreshLifetime))
 		i.JWT.Deliver = cmp.Or(i.JWT.Deliver, deliverBody)
 	}
 	if i.Token != nil {
@@ -294,13 +303,16 @@ func (i *Issuer) checkPaths() error {
 }
 
 func (j *JWT) check() error {
-	for name, lifetime := range map[string]caddy.Duration{"access_lifetime": j.AccessLifetime, "refresh_lifetime": j.RefreshLifetime} {
+	for name, lifetime := range map[string]caddy.Duration{"access_lifetime": j.AccessLifetime, "refresh_lifetime": j.RefreshLifetime, "login_lifetime": j.LoginLifetime} {
 		if d := time.Duration(lifetime); d < time.Second || d > maxLifetime {
 			return fmt.Errorf("%s of %v: 1s to %v would do", name, d, maxLifetime)
 		}
 	}
 	if j.RefreshLifetime < j.AccessLifetime {
 		return fmt.Errorf("refresh_lifetime of %v is shorter than access_lifetime of %v", time.Duration(j.RefreshLifetime), time.Duration(j.AccessLifetime))
+	}
+	if j.LoginLifetime < j.RefreshLifetime {
+		return fmt.Errorf("login_lifetime of %v is shorter than refresh_lifetime of %v", time.Duration(j.LoginLifetime), time.Duration(j.RefreshLifetime))
 	}
 	for _, claim := range j.Claims {
 		if err := claim.check(); err != nil {
@@ -401,10 +413,22 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	case answer == nil:
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
 	}
-	if err := answer(w, r); err != nil {
+	if err := i.try(answer, w, r); err != nil {
 		return i.refuse(w, r, err)
 	}
 	return nil
+}
+
+// try answers a request. A panic is one more way of not knowing.
+func (i *Issuer) try(answer func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			i.logger.Error("issuer panicked", zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			w.Header().Del("Set-Cookie")
+			err = errors.New("issuer panicked")
+		}
+	}()
+	return answer(w, r)
 }
 
 // prefixOf is what handle_path, or another rewrite, has taken from before the

@@ -60,7 +60,7 @@ func argonSum(t testing.TB, password, salt string) string {
 	return base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(password), []byte(salt), 1, 64, 2, 16))
 }
 
-func TestDummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
+func TestL10DummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
 	t.Parallel()
 	argon, err := Hash("wonderland")
 	require.NoError(t, err)
@@ -237,7 +237,7 @@ func TestX23CheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
 	})
 }
 
-func TestHugePasswordCostsNothing(t *testing.T) {
+func TestL15HugePasswordCostsNothing(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	fill(t, v)

@@ -332,7 +332,7 @@ func TestKeyOfAWeakOrOtherKindIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestEachBitOfATokenCounts(t *testing.T) {
+func TestJ75EachBitOfATokenCounts(t *testing.T) {
 	t.Parallel()
 	a := withSecret(t)
 	good := []byte(token("HS256", nil))
@@ -346,7 +346,7 @@ func TestEachBitOfATokenCounts(t *testing.T) {
 	}
 }
 
-func TestRefusalsTellTheClientNothingOfTheSignature(t *testing.T) {
+func TestJ56E22RefusalsTellTheClientNothingOfTheSignature(t *testing.T) {
 	t.Parallel()
 	a := withSecret(t)
 	forge := func(token string) string { return token[:len(token)-8] + "AAAAAAAA" }

@@ -74,7 +74,7 @@ var layers = [][]string{
 	{"authenticators/session", "authenticators/token", "authenticators/jwt", "authenticators/basic", "internal/audit", "internal/guesttest", "internal/redistest"},
 	{"authenticators", "authenticators/foreign", "internal/memstore", "internal/djangodump"},
 	{"records", "keys"},
-	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest"},
+	{"identity", "passwords", "cache", "store/redis", "store/embedded", "store/storetest", "internal/faultstore"},
 	{"store", "internal/queue", "internal/panics", "internal/words", "internal/freeport", "internal/layout", "internal/curl", "internal/flood"},
 }
 
@@ -165,7 +165,7 @@ func TestJWXIsFenced(t *testing.T) {
 }
 
 // testHelpers serve tests: none of them ends up in anybody's Caddy.
-var testHelpers = []string{"integration/harness", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
+var testHelpers = []string{"integration/harness", "internal/faultstore", "internal/freeport", "internal/guesttest", "internal/memstore", "internal/redistest", "store/storetest"}
 
 func TestHelpersOfTestsStayInTests(t *testing.T) {
 	t.Parallel()
