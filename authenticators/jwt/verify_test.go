@@ -418,6 +418,7 @@ func FuzzHeader(f *testing.F) {
 	for _, seed := range []string{
 		`{"alg":"HS256"}`, `{"alg":"HS256","typ":"JWT","kid":"x"}`, `{"alg":"none"}`, `{"alg":"HS256","alg":"none"}`, `{"ALG":"none","alg":"HS256"}`, `{"alg":"HS256","crit":["b64"],"b64":false}`,
 		`{"alg":"RS256"}`, `{"alg":"HS256","typ":"at+jwt"}`, `{"alg":"HS256","jwk":{"kty":"oct","k":"AA"}}`, `{"\u0061lg":"HS256"}`, `{"alg":"HS256"}x`, `{"alg":"HS256","kid":null}`, `[]`, ``, `{"alg":["HS256"]}`,
+		`{"alg":"HS256","crit":["x"],"x":1}`, `{"alg":"HS256","b64":true}`,
 		`{"alg":"HS256","zip":"DEF"}`, `{"alg":"HS256","typ":"JOSE"}`, " {\"alg\" :\t\"HS256\"}\n",
 	} {
 		f.Add(seed)
