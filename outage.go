@@ -10,26 +10,31 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// outage tells the log when something ceases to answer, and when it is back:
-// one line each, however many requests notice.
+// outage tells the log when a store ceases to answer, or to take writes, and when it
+// does again: one line each, however many requests notice.
 type outage struct {
-	what   string
 	logger *zap.Logger
-	down   atomic.Bool
+
+	// Apart, since a Redis that is out of memory, or has become a replica, still reads.
+	reads, writes atomic.Bool // fail
 }
 
 // note takes the outcome of a call. What says that there is no such record is
 // an answer; a caller that went away says nothing.
-func (o *outage) note(err error) error {
+func (o *outage) note(op operation, err error) error {
+	down, fails, works := &o.reads, "store does not answer: what needs it gets 503 until it does", "store answers again"
+	if op.writes() {
+		down, fails, works = &o.writes, "store takes no writes: what needs one, such as a login, gets 503 until it does", "store takes writes again"
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 	case isAnswer(err):
-		if o.down.Load() && o.down.Swap(false) {
-			o.logger.Info(o.what + " answers again")
+		if down.Load() && down.Swap(false) {
+			o.logger.Info(works)
 		}
 	default:
-		if !o.down.Swap(true) {
-			o.logger.Error(o.what+" does not answer: what needs it gets 503 until it does", zap.Error(err))
+		if !down.Swap(true) {
+			o.logger.Error(fails, zap.Error(err))
 		}
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,6 +84,7 @@ type Issuer struct {
 	checkOrigin func(*http.Request) error
 	now         func() time.Time
 	logger      *zap.Logger
+	told        atomic.Int64 // when it was logged last that it could not find out, in Unix nanoseconds
 	audit       *audit.Log
 }
 

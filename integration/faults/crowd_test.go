@@ -29,9 +29,11 @@ type crowd struct {
 
 	mu      sync.Mutex // guards what follows
 	answers map[int]int
-	broken  []string      // what must not be
-	lost    []error       // no answer
-	slowest time.Duration // of all answers
+	broken  []string        // what must not be
+	may     map[int]bool    // statuses that are nobody's fault
+	ends    map[string]bool // whose credentials end, and who may be refused then
+	lost    []error         // no answer
+	slowest time.Duration   // of all answers
 }
 
 // member is a caller: whose user stands in the path that it asks for.
@@ -47,12 +49,12 @@ func sessionOf(n int) member {
 }
 
 // gap is how long a caller waits between two requests.
-const gap = 20 * time.Millisecond
+const gap = 40 * time.Millisecond
 
 // startCrowd lets members ask; two more have no right to.
 func startCrowd(t testing.TB, g *harness.Gateway, up *harness.Upstream, members ...member) *crowd {
 	t.Helper()
-	c := &crowd{t: t, g: g, up: up, quit: make(chan struct{}), answers: make(map[int]int)}
+	c := &crowd{t: t, g: g, up: up, quit: make(chan struct{}), answers: make(map[int]int), ends: make(map[string]bool), may: make(map[int]bool)}
 	members = append(members, member{name: "liar", header: "Cookie: sid=never-given"}, member{name: "nobody"})
 	for _, m := range members {
 		client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second, CheckRedirect: harness.Client.CheckRedirect}
@@ -106,6 +108,8 @@ func (c *crowd) note(m member, status int, retry string, took time.Duration, err
 	}
 	c.slowest = max(c.slowest, took)
 	fine := status == http.StatusServiceUnavailable && retry != ""
+	fine = fine || status == http.StatusUnauthorized && c.ends[m.name]
+	fine = fine || c.may[status]
 	if m.good {
 		c.answers[status]++
 		fine = fine || status == http.StatusOK
@@ -115,6 +119,30 @@ func (c *crowd) note(m member, status int, retry string, took time.Duration, err
 	if !fine {
 		c.broken = append(c.broken, fmt.Sprintf("%s: %d, Retry-After %q", m.name, status, retry))
 	}
+}
+
+// mayAnswer allows a status.
+func (c *crowd) mayAnswer(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.may[status] = true
+}
+
+// mayEnd says that a caller's credential will end, before it does.
+func (c *crowd) mayEnd(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends[name] = true
+}
+
+// get asks as one of the crowd, and returns the status.
+func (c *crowd) get(n int) int {
+	c.t.Helper()
+	m := sessionOf(n)
+	status, retry, err := c.once(harness.Client, m)
+	require.NoError(c.t, err)
+	c.note(m, status, retry, 0, nil)
+	return status
 }
 
 // count is how often good callers have had an answer so far.
@@ -132,13 +160,14 @@ func (c *crowd) awaits(status int, within time.Duration) time.Duration {
 	return time.Since(began)
 }
 
-// awaitsOnly waits until all good callers get one answer and no other.
+// awaitsOnly waits until all good callers get one answer and no other, and returns
+// how long it took until then. That it stays so, it looks at for a while longer.
 func (c *crowd) awaitsOnly(status int, within time.Duration) time.Duration {
 	c.t.Helper()
 	began := time.Now()
 	var other, same int
 	changed := began
-	harness.Eventually(c.t, within+10*gap, func() bool {
+	harness.Eventually(c.t, within+3*time.Second, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		others := 0
@@ -150,7 +179,7 @@ func (c *crowd) awaitsOnly(status int, within time.Duration) time.Duration {
 		if others != other || c.answers[status] == 0 {
 			other, same, changed = others, c.answers[status], time.Now()
 		}
-		return c.answers[status] > same+2*len(c.clients) && time.Since(changed) > 5*gap
+		return c.answers[status] > same+len(c.clients) && time.Since(changed) > 5*gap
 	}, "not only %d", status)
 	return changed.Sub(began)
 }
