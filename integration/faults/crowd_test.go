@@ -152,11 +152,18 @@ func (c *crowd) count(status int) int {
 	return c.answers[status]
 }
 
+// String says what good callers were answered so far.
+func (c *crowd) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("%v, lost %v, wrong %v", c.answers, c.lost, c.broken)
+}
+
 // awaits waits until good callers get an answer that they have not had since.
 func (c *crowd) awaits(status int, within time.Duration) time.Duration {
 	c.t.Helper()
 	began, before := time.Now(), c.count(status)
-	harness.Eventually(c.t, within, func() bool { return c.count(status) > before }, "nobody gets %d", status)
+	harness.Eventually(c.t, within, func() bool { return c.count(status) > before }, "nobody gets %d: %v", status, c)
 	return time.Since(began)
 }
 
@@ -180,7 +187,7 @@ func (c *crowd) awaitsOnly(status int, within time.Duration) time.Duration {
 			other, same, changed = others, c.answers[status], time.Now()
 		}
 		return c.answers[status] > same+len(c.clients) && time.Since(changed) > 5*gap
-	}, "not only %d", status)
+	}, "not only %d: %v", status, c)
 	return changed.Sub(began)
 }
 

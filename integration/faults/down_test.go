@@ -60,7 +60,7 @@ func TestRedisThatGoesAwayUnderLoad(t *testing.T) {
 				c.stop()
 				c.lossless()
 				told(t, g, 1)
-				assert.Less(t, c.slowest, time.Second+slow)
+				assert.Less(t, c.slowest, 4*time.Second, "the timeout is 1s")
 			})
 		}
 	}

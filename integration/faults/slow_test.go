@@ -45,7 +45,7 @@ func TestRedisThatIsSlow(t *testing.T) {
 			c.stop()
 			c.lossless()
 			told(t, g, 1)
-			assert.Less(t, c.slowest, time.Second+slow)
+			assert.Less(t, c.slowest, 4*time.Second, "the timeout is 1s")
 		})
 	}
 }

@@ -57,6 +57,8 @@ type Gateway struct {
 	Cmd   *exec.Cmd
 	Env   []string
 	Vars  *strings.Replacer
+
+	exited chan struct{} // closed when Cmd has ended
 }
 
 // Start runs a Caddyfile. In it stand $PORT and $PORT2 for free ports,
@@ -108,6 +110,7 @@ func (g *Gateway) Run(args ...string) {
 	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
 	require.NoError(g.T, g.Cmd.Start())
 	exited := make(chan struct{})
+	g.exited = exited
 	go func() {
 		_ = g.Cmd.Wait()
 		close(exited)
