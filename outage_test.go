@@ -18,15 +18,15 @@ import (
 func TestD08StoreThatAnswersNowAndThenIsToldOfOnce(t *testing.T) {
 	t.Parallel()
 	core, lines := observer.New(zapcore.InfoLevel)
-	o := &outage{what: "store", logger: zap.New(core)}
+	o := &outage{logger: zap.New(core)}
 	broken := errors.New("broken")
 	for range 1000 {
-		require.Equal(t, broken, o.note(broken))
-		require.NoError(t, o.note(nil))
+		require.Equal(t, broken, o.note(opGet, broken))
+		require.NoError(t, o.note(opGet, nil))
 	}
 	assert.Equal(t, 1, lines.Len())
-	o.failed.Store(int64(store.Now() - backAfter))
-	require.ErrorIs(t, o.note(store.ErrNotFound), store.ErrNotFound)
+	o.reads.failed.Store(int64(store.Now() - backAfter))
+	require.ErrorIs(t, o.note(opGet, store.ErrNotFound), store.ErrNotFound)
 	assert.Equal(t, "store answers again", lines.All()[1].Message)
 }
 
@@ -34,8 +34,8 @@ func TestD08StoreThatAnswersNowAndThenIsToldOfOnce(t *testing.T) {
 func TestD38FloodIsNoOutage(t *testing.T) {
 	t.Parallel()
 	core, lines := observer.New(zapcore.InfoLevel)
-	o := &outage{what: "store", logger: zap.New(core)}
-	_ = o.note(store.ErrBusy)
-	_ = o.note(context.Canceled)
+	o := &outage{logger: zap.New(core)}
+	_ = o.note(opGet, store.ErrBusy)
+	_ = o.note(opGet, context.Canceled)
 	assert.Zero(t, lines.Len())
 }

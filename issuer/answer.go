@@ -89,8 +89,16 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	return write(w, r, refused.status, refused.body)
 }
 
+// tellEvery is how often it is logged that something could not be found out: while a
+// store is away, every login would fill the log.
+const tellEvery = time.Minute
+
 func (i *Issuer) tellUnavailable(err error) {
-	i.logger.Error("issuer could not find out", zap.Error(err))
+	now, last := i.now().UnixNano(), i.told.Load()
+	if now-last < int64(tellEvery) && last != 0 || !i.told.CompareAndSwap(last, now) {
+		return
+	}
+	i.logger.Error("issuer could not find out (told once a minute at most)", zap.Error(err))
 }
 
 // seconds rounds a time up.

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -85,6 +86,7 @@ type Issuer struct {
 	checkOrigin func(*http.Request) error
 	now         func() time.Time
 	logger      *zap.Logger
+	told        atomic.Int64 // when it was logged last that it could not find out, in Unix nanoseconds
 	audit       *audit.Log
 }
 

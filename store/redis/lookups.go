@@ -188,8 +188,17 @@ func (l *lookups) read(client goredis.UniversalClient, batch []*lookup) {
 		}
 		return nil
 	})
+	// Where Redis refuses the connection itself (a password that is not right any
+	// more), go-redis returns that, and leaves the commands as if they had been
+	// answered with nothing.
+	sent := err == nil
+	for i := range batch {
+		sent = sent || values[i].Err() != nil || lives[i].Err() != nil
+	}
 	for i, one := range batch {
-		one.record, one.err = recordOf(values[i], lives[i])
+		if one.record, one.err = recordOf(values[i], lives[i]); !sent {
+			one.record, one.err = store.Record{}, err
+		}
 	}
 	if err != nil {
 		lookAround(ctx, client, err)
