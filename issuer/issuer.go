@@ -400,11 +400,20 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return nil
 	case answer == nil:
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
+	case method != http.MethodGet && early(r):
+		return write(w, r, http.StatusTooEarly, detail("Send the request again once the handshake is complete."))
 	}
 	if err := answer(w, r); err != nil {
 		return i.refuse(w, r, err)
 	}
 	return nil
+}
+
+// early reports whether a request came in a TLS handshake's early data, which whoever
+// has recorded it may send again, from any address: a refresh token would be used
+// twice. A proxy in front says so in a header (RFC 8470, section 5.1).
+func early(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
 }
 
 // prefixOf is what handle_path, or another rewrite, has taken from before the
