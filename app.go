@@ -70,6 +70,7 @@ type App struct {
 	// names may still grow while another server already serves.
 	names   atomic.Pointer[identity.Names]
 	servers map[*caddyhttp.Server]struct{}
+	http    *caddyhttp.App // that they are part of; nil where there is none
 
 	idClaims []string // by which policies know the JWTs that were revoked
 
@@ -230,11 +231,7 @@ func pooled[T caddy.Destructor](a *App, key string, make func() (T, error)) (T, 
 // is told, but keeps nothing from starting.
 func (a *App) Start() error {
 	a.served = true
-	for server := range a.servers {
-		k := walked(server)
-		k.warnOfLeaks(a.logger)
-		k.warnOfLoginLoops(a.logger)
-	}
+	a.warnOfServers()
 	if opener, ok := a.store.Handle.(interface{ Open() error }); ok {
 		// A file that can't be opened is a mistake, not an outage.
 		if err := opener.Open(); err != nil {

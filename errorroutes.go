@@ -136,6 +136,11 @@ func (a *App) joinServer(ctx caddy.Context) (*caddyhttp.Server, error) {
 			"put 'edge_auth off' first into handle_errors, or use edge_auth in a site or snippet and not only in a named route", place)
 	}
 	a.servers[server] = struct{}{}
+	for _, ancestor := range ctx.Modules() {
+		if app, ok := ancestor.(*caddyhttp.App); ok {
+			a.http = app
+		}
+	}
 	return server, nil
 }
 

@@ -22,6 +22,10 @@ func (p *Policy) steps(r *http.Request, s *state, res *result, err error) []step
 		}
 		list = append(list, one)
 	}
+	if method, ok := errors.AsType[*methodError](err); ok {
+		add("method", nil, "not allowed", method.Error())
+		return list
+	}
 	for i := range p.members {
 		m := &p.members[i]
 		found := s.found(&m.scope)

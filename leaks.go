@@ -15,11 +15,15 @@ import (
 
 // proxied is a way from a server to an upstream.
 type proxied struct {
+	server   *caddyhttp.Server
 	upstream string
 	place    string
 	stripped bool // edge_auth comes before it, whatever the request
 	identity bool // and it may set identity headers
 }
+
+// dynamicUpstream is one that is known only when a request comes.
+const dynamicUpstream = "a dynamic upstream"
 
 // walker goes through a server's routes as a request would.
 type walker struct {
@@ -83,10 +87,10 @@ func (k *walker) handlers(list []caddyhttp.MiddlewareHandler, place string, at c
 			at = k.invoke(h.Name, place, at)
 		case *reverseproxy.Handler:
 			for _, upstream := range h.Upstreams {
-				k.found = append(k.found, proxied{upstream.Dial, place, at.stripped, at.identity})
+				k.found = append(k.found, proxied{k.server, upstream.Dial, place, at.stripped, at.identity})
 			}
 			if len(h.Upstreams) == 0 {
-				k.found = append(k.found, proxied{"a dynamic upstream", place, at.stripped, at.identity})
+				k.found = append(k.found, proxied{k.server, dynamicUpstream, place, at.stripped, at.identity})
 			}
 		}
 	}
@@ -170,18 +174,36 @@ func unstrippedProxy(server *caddyhttp.Server) string {
 	return ""
 }
 
+// warnOfServers tells of what is wrong with the routes of all servers together, those
+// without edge_auth included.
+func (a *App) warnOfServers() {
+	if a.http == nil {
+		return
+	}
+	var ways []proxied
+	for _, server := range a.http.Servers {
+		k := walked(server)
+		k.warnOfLoginLoops(a.logger)
+		ways = append(ways, k.found...)
+	}
+	warnOfLeaks(ways, a.logger)
+}
+
 // warnOfLeaks tells of upstreams that get identity headers from one route and
 // could be sent forged ones by another, since no edge_auth stands before it.
-func (k *walker) warnOfLeaks(logger *zap.Logger) {
-	for _, open := range k.found {
+func warnOfLeaks(ways []proxied, logger *zap.Logger) {
+	for _, open := range ways {
 		if open.stripped {
 			continue
 		}
-		i := slices.IndexFunc(k.found, func(p proxied) bool { return p.identity && p.upstream == open.upstream })
+		i := slices.IndexFunc(ways, func(p proxied) bool { return p.identity && p.upstream == open.upstream && p.server == open.server })
+		if i < 0 && open.upstream != dynamicUpstream { // which may be any
+			i = slices.IndexFunc(ways, func(p proxied) bool { return p.identity && p.upstream == open.upstream })
+		}
 		if i < 0 {
 			continue
 		}
 		logger.Warn("a route proxies to an upstream that trusts identity headers, without edge_auth before it: clients can forge them; add edge_auth or 'edge_auth off' there",
-			zap.String("upstream", open.upstream), zap.String("open", open.place), zap.String("guarded", k.found[i].place))
+			zap.String("upstream", open.upstream), zap.String("open", open.place), zap.String("guarded", ways[i].place))
 	}
 }

@@ -111,12 +111,13 @@ func outcomeOf(res *result, err error) string {
 	}
 	var rejected *authenticators.RejectedError
 	var forbidden *authenticators.ForbiddenError
+	var method *methodError
 	switch {
 	case errors.Is(err, authenticators.ErrNoCredential):
 		return outcomeAbsent
 	case errors.As(err, &rejected):
 		return outcomeRejected
-	case errors.As(err, &forbidden):
+	case errors.As(err, &forbidden), errors.As(err, &method):
 		return outcomeForbidden
 	}
 	return outcomeUnavailable

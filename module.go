@@ -25,7 +25,8 @@ func init() {
 // With neither a name nor a policy of its own it follows the policy "default".
 type Handler struct {
 	// Match says which requests the policy guards. All others are stripped and
-	// pass. Default: every request is guarded.
+	// pass. Where it looks at the path, requests whose path can be read in two ways
+	// are guarded too. Default: every request is guarded.
 	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
 	// Off strips every request and authenticates nobody.
@@ -38,6 +39,7 @@ type Handler struct {
 	Policy *Policy `json:"policy,omitempty"`
 
 	matchers caddyhttp.MatcherSets
+	byPath   bool // the matchers may look at the path
 	app      *App
 	server   *caddyhttp.Server // nil outside the http app
 	logger   *zap.Logger
@@ -71,6 +73,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.matchers.FromInterface(matchers); err != nil {
 		return err
 	}
+	h.byPath = looksAtPath(h.matchers)
 
 	switch {
 	case h.Off:
@@ -161,7 +164,11 @@ func (h *Handler) judge(r *http.Request, s *state) (result, error) {
 
 // assess is what judge and an explanation have in common.
 func (h *Handler) assess(r *http.Request, s *state) (result, error) {
-	result, err := h.Policy.identify(r, s)
+	var result result
+	err := checkMethod(r)
+	if err == nil {
+		result, err = h.Policy.identify(r, s)
+	}
 	if err == nil {
 		err = h.Policy.authorize(r, s, &result)
 	}
@@ -181,8 +188,11 @@ func (h *Handler) forward(r *http.Request, s *state, res *result) error {
 
 // guards reports whether the policy holds for r.
 func (h *Handler) guards(r *http.Request) (bool, error) {
-	if h.Off {
+	switch {
+	case h.Off:
 		return false, nil
+	case h.byPath && ambiguous(r.URL):
+		return true, nil
 	}
 	return h.matchers.AnyMatchWithError(r)
 }

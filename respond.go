@@ -83,6 +83,7 @@ func (h *Handler) answerTo(r *http.Request, s *state, err error) *refusal {
 func (p *Policy) answerTo(r *http.Request, err error) *refusal {
 	var rejected *authenticators.RejectedError
 	var forbidden *authenticators.ForbiddenError
+	var method *methodError
 	switch {
 	case errors.As(err, &rejected):
 		a := &refusal{status: http.StatusUnauthorized, Code: rejected.Code, Detail: rejected.Detail, Messages: rejected.Messages}
@@ -94,6 +95,8 @@ func (p *Policy) answerTo(r *http.Request, err error) *refusal {
 			a.challenges = []string{forbidden.Challenge}
 		}
 		return a
+	case errors.As(err, &method):
+		return &refusal{status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: method.Error()}
 	case errors.Is(err, authenticators.ErrNoCredential):
 		if p.LoginURL != "" && isNavigation(r) {
 			return p.redirect(r)
@@ -115,6 +118,9 @@ func (a *refusal) writeHeaders(h http.Header) {
 	}
 	if a.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfter)
+	}
+	if a.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", allowedMethods)
 	}
 	if a.location != "" {
 		h.Set("Location", a.location)

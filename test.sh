@@ -143,6 +143,8 @@ integration() {
 		/usr/lib/python3/dist-packages/jwt python3-jwt \
 		php php-cli php-cgi php-cgi /usr/share/doc/php-redis php-redis /usr/share/doc/php-igbinary php-igbinary \
 		/usr/share/doc/php-msgpack php-msgpack \
+		/usr/lib/python3/dist-packages/gunicorn python3-gunicorn /usr/sbin/lighttpd lighttpd \
+		uwsgi-core uwsgi-core uwsgi_python3 uwsgi-plugin-python3 puma puma \
 		node nodejs npm npm /usr/bin/chromium chromium
 	if [ -z "${EDGE_AUTH_CADDY:-}" ]; then
 		build

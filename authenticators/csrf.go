@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/words"
 )
 
@@ -18,7 +19,7 @@ import (
 // sends it along with the requests of any site. Unsafe methods pass by the rules
 // of Django's CsrfViewMiddleware: their Origin (or, over HTTPS, else their
 // Referer) must be this site's or a trusted one, and a token must be that of a
-// cookie, which other sites can't read.
+// cookie, which other sites can't read. A WebSocket's Origin must be such a one too.
 type CSRF struct {
 	// Off leaves the check to the application behind.
 	Off bool `json:"off,omitempty"`
@@ -98,6 +99,12 @@ type csrfChecker struct {
 }
 
 func (c *csrfChecker) check(r *http.Request) error {
+	if upgrades(r) {
+		if len(r.Header["Origin"]) == 0 { // no browser
+			return nil
+		}
+		return c.checkSite(r)
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace: // RFC 9110, section 9.2.1
 		return nil
@@ -109,6 +116,13 @@ func (c *csrfChecker) check(r *http.Request) error {
 		return nil
 	}
 	return c.checkToken(r)
+}
+
+// upgrades reports whether a request opens a WebSocket, or another protocol. Nothing
+// keeps a page of another site from reading what comes by it, so its origin is checked
+// as that of a request that changes something; scripts can't give it the token.
+func upgrades(r *http.Request) bool {
+	return r.Method == http.MethodGet && len(r.Header["Upgrade"]) > 0 || identity.UpstreamMethod(r) != r.Method
 }
 
 // refusedCSRF is a refusal in the words of Django and its REST framework.

@@ -271,3 +271,33 @@ func FuzzFormToken(f *testing.F) {
 		}
 	})
 }
+
+// P32 of the attack catalogue: a page can read what a WebSocket brings, wherever it is.
+func TestP32WebSocketsOfCookiesComeFromTheSiteItself(t *testing.T) {
+	t.Parallel()
+	check := new(csrfChecker)
+	open := func(kind string, origins ...string) error {
+		r := httptest.NewRequest(http.MethodGet, "https://app.example.com/ws", nil)
+		switch kind {
+		case "h1":
+			r.Header["Upgrade"] = []string{"websocket"}
+		case "h2":
+			r.Method, r.ProtoMajor = http.MethodConnect, 2
+			r.Header[":protocol"] = []string{"websocket"}
+		case "h3":
+			r.Method, r.ProtoMajor, r.Proto = http.MethodConnect, 3, "websocket"
+		}
+		if origins != nil {
+			r.Header["Origin"] = origins
+		}
+		return check.check(r)
+	}
+	for _, kind := range []string{"h1", "h2", "h3"} {
+		require.NoError(t, open(kind), "a program")
+		require.NoError(t, open(kind, "https://app.example.com"))
+		for _, origins := range [][]string{{"https://evil.example"}, {"null"}, {"http://app.example.com"}, {""}, {"https://app.example.com", "https://app.example.com"}} {
+			require.Error(t, open(kind, origins...), "%s %v", kind, origins)
+		}
+	}
+	require.NoError(t, open("none", "https://evil.example"), "a GET of another site reads nothing")
+}

@@ -48,7 +48,7 @@ func (a Assertion) Claims(r *http.Request, who *Identity, now time.Time) ([]byte
 	claims := assertionClaims{
 		Issuer: a.Issuer, Subject: who.ID, Audience: a.Audience,
 		Issued: now.Unix(), Expires: now.Add(a.Lifetime).Unix(), ID: hex.EncodeToString(id[:]),
-		Method: upstreamMethod(r), Host: strings.ToLower(r.Host),
+		Method: UpstreamMethod(r), Host: strings.ToLower(r.Host),
 		Name: who.Name, Email: who.Email, Groups: who.Groups,
 	}
 	if !who.AuthTime.IsZero() {
@@ -57,9 +57,9 @@ func (a Assertion) Claims(r *http.Request, who *Identity, now time.Time) ([]byte
 	return json.Marshal(claims)
 }
 
-// upstreamMethod is the method that the upstream sees: the WebSocket handshakes
+// UpstreamMethod is the method that the upstream sees: the WebSocket handshakes
 // of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220) reach it as those of HTTP/1.1.
-func upstreamMethod(r *http.Request) string {
+func UpstreamMethod(r *http.Request) string {
 	if r.Method == http.MethodConnect && r.ProtoMajor >= 2 && (r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket") {
 		return http.MethodGet
 	}

@@ -58,7 +58,7 @@ func TestUserStandsInTheAccessLogAndNoSecretDoes(t *testing.T) {
 	}
 }
 
-func TestOpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
+func TestH65OpenWayToAGuardedUpstreamIsToldAtLoad(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	handle /open/* {

@@ -97,7 +97,7 @@ func TestWebSocketPassesBothWaysForWhoIsKnown(t *testing.T) {
 }
 
 // A handshake can't follow a redirect: the script would learn nothing of why.
-func TestWebSocketWithoutCredentialIsRefusedAndNeverRedirected(t *testing.T) {
+func TestP32WebSocketWithoutCredentialIsRefusedAndNeverRedirected(t *testing.T) {
 	t.Parallel()
 	g := startBehind(t, "login_url /login/", greeter)
 	require.Equal(t, http.StatusFound, g.Get("/", "Accept: text/html").Status, "the baseline")

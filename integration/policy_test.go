@@ -147,7 +147,7 @@ func TestStricterPolicyInAHandleAddsToThatOfTheSite(t *testing.T) {
 	assert.Empty(t, up.Taken())
 }
 
-func TestLaterPolicyEstablishesItsOwnIdentity(t *testing.T) {
+func TestH75LaterPolicyEstablishesItsOwnIdentity(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -112,7 +112,7 @@ func TestMissingScopeIsNamedInTheChallenge(t *testing.T) {
 	assert.NotEmpty(t, refused.Header.Get(authenticators.RequestIDHeader))
 }
 
-func TestOnlyATruePreflightPasses(t *testing.T) {
+func TestP60OnlyATruePreflightPasses(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -58,10 +58,10 @@ func asserted(t *testing.T, method, address, host, assertion string) (int, strin
 	return resp.StatusCode, string(body)
 }
 
-// TestVerifiersOfTheDocsLetNobodyInButByTheGateway starts each as an upstream
+// TestP70VerifiersOfTheDocsLetNobodyInButByTheGateway starts each as an upstream
 // behind a gateway whose key the test knows, so that it can sign what is wrong in
 // one thing alone.
-func TestVerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
+func TestP70VerifiersOfTheDocsLetNobodyInButByTheGateway(t *testing.T) {
 	t.Parallel()
 	for name, command := range verifiers {
 		t.Run(name, func(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/authenticators/jwt"
 	"github.com/edgeauth/caddy-edgeauth/internal/audit"
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/keys"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -414,6 +415,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return nil
 	case answer == nil:
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
+	case method != http.MethodGet && early(r):
+		return write(w, r, http.StatusTooEarly, detail("Send the request again once the handshake is complete."))
 	}
 	if err := i.try(answer, w, r); err != nil {
 		return i.refuse(w, r, err)
@@ -425,12 +428,19 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 func (i *Issuer) try(answer func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			i.logger.Error("issuer panicked", zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			i.logger.Error("issuer panicked", zap.Error(panics.Error(cause)), zap.ByteString("stack", debug.Stack()))
 			w.Header().Del("Set-Cookie")
 			err = errors.New("issuer panicked")
 		}
 	}()
 	return answer(w, r)
+}
+
+// early reports whether a request came in a TLS handshake's early data, which whoever
+// has recorded it may send again, from any address: a refresh token would be used
+// twice. A proxy in front says so in a header (RFC 8470, section 5.1).
+func early(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
 }
 
 // prefixOf is what handle_path, or another rewrite, has taken from before the

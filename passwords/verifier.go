@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 )
 
@@ -185,7 +186,7 @@ func (v *Verifier) hashing(waits context.Context, hash string, do func()) (err e
 	defer func() {
 		// In the request's own goroutine net/http would have caught it.
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("checking a password panicked: %v", cause)
+			err = fmt.Errorf("checking a password: %w", panics.Error(cause))
 		}
 	}()
 	do()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/panics"
 	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
@@ -101,7 +102,7 @@ func (i *introspector) find(ctx context.Context, token authenticators.Secret) (*
 		}
 		defer func() { // what panics here would end the process
 			if cause := recover(); cause != nil {
-				err = fmt.Errorf("introspection: panic: %v", cause)
+				err = fmt.Errorf("introspection: %w", panics.Error(cause))
 			}
 		}()
 		return i.ask(ctx, token)
