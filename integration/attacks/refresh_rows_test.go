@@ -296,7 +296,7 @@ func twoGateways(t *testing.T) (start func() *harness.Gateway) {
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 200}, Timeout: time.Minute}
 
 // ask posts JSON to a gateway. A status of 0: there was no answer.
-func ask(g *harness.Gateway, path, body, agent string) harness.Answer {
+func askEndpoint(g *harness.Gateway, path, body, agent string) harness.Answer {
 	r, err := http.NewRequest(http.MethodPost, g.URL+path, strings.NewReader(body))
 	if err != nil {
 		return harness.Answer{Body: err.Error()}
@@ -318,7 +318,7 @@ func ask(g *harness.Gateway, path, body, agent string) harness.Answer {
 func refreshAt(g *harness.Gateway, body, agent string) harness.Answer {
 	var pair map[string]string
 	_ = json.Unmarshal([]byte(body), &pair)
-	return ask(g, "/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`, agent)
+	return askEndpoint(g, "/api/token/refresh/", `{"refresh":"`+pair["refresh"]+`"}`, agent)
 }
 
 // Many tabs refresh one token at both gateways at once: nobody is logged out, and
@@ -332,7 +332,7 @@ func TestR12R20TabsAtTwoGatewaysHaveOneSuccessor(t *testing.T) {
 	all := rounds(t, 40)
 	began := time.Now()
 	round := func(n int) {
-		first := ask(gateways[n%2], "/api/token/", aliceLogsIn, "owner")
+		first := askEndpoint(gateways[n%2], "/api/token/", aliceLogsIn, "owner")
 		if !assert.Equal(t, http.StatusOK, first.Status, first.Body) {
 			return
 		}
@@ -393,7 +393,7 @@ func TestR21R22KilledGatewayLeavesOneSuccessor(t *testing.T) {
 		const families = 8
 		firsts := make([]harness.Answer, families)
 		for f := range firsts {
-			firsts[f] = ask(doomed, "/api/token/", aliceLogsIn, "owner")
+			firsts[f] = askEndpoint(doomed, "/api/token/", aliceLogsIn, "owner")
 			require.Equal(t, http.StatusOK, firsts[f].Status, firsts[f].Body)
 		}
 		lost := make([]harness.Answer, families)
