@@ -292,6 +292,7 @@ func (a *App) Cleanup() error {
 	releases := a.releases
 	a.releases = nil
 	release := func() error {
+		a.audit.Close()
 		var errs []error
 		for _, one := range slices.Backward(releases) {
 			errs = append(errs, one())

@@ -21,7 +21,7 @@ import (
 // changesNothing are the routes of the admin API that need no line.
 var changesNothing = []string{"POST /edge_auth/explain", "DELETE /edge_auth/cache"}
 
-func TestEveryAdminRouteThatChangesSomethingIsInTheAuditLog(t *testing.T) {
+func TestE14EveryAdminRouteThatChangesSomethingIsInTheAuditLog(t *testing.T) {
 	t.Parallel()
 	bodies := map[string]string{
 		"POST /edge_auth/users":                      `{"id":"carol","password":"carols password"}`,

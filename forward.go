@@ -144,9 +144,9 @@ func (p *Policy) removeCredentials(r *http.Request, s *state) {
 		}
 	}
 	s.removeCookies(r, p.cookies)
-	if p.scheme {
-		s.remember(r.Header, "Authorization")
-		delete(r.Header, "Authorization")
+	for _, name := range p.sources { // also those that were not looked at, since another one decided
+		s.remember(r.Header, name)
+		delete(r.Header, name)
 	}
 }
 

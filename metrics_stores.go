@@ -45,6 +45,15 @@ const (
 	numOperations
 )
 
+// writes reports whether it changes records.
+func (o operation) writes() bool {
+	switch o {
+	case opPut, opSwap, opAdd, opDelete, opTouch, opForeignExtend:
+		return true
+	}
+	return false
+}
+
 var operationNames = [numOperations]string{
 	"get", "put", "swap", "add", "delete", "touch", "list", "ping", "foreign_get", "foreign_fields", "foreign_extend",
 }

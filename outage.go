@@ -4,32 +4,49 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-// outage tells the log when something ceases to answer, and when it is back:
-// one line each, however many requests notice.
+// outage tells the log when a store ceases to answer, or to take writes, and when it
+// does again: one line each, however many requests notice.
 type outage struct {
-	what   string
 	logger *zap.Logger
-	down   atomic.Bool
+
+	// Apart, since a Redis that is out of memory, or has become a replica, still reads.
+	reads, writes trouble
 }
 
+// trouble is that one kind of call fails. It is over when such calls have been answered
+// for a while and none failed: what answers one call and not the next is not back.
+type trouble struct {
+	down   atomic.Bool
+	failed atomic.Int64 // when one last failed, by store.Now
+}
+
+// backAfter is how long a store has to answer.
+const backAfter = time.Second
+
 // note takes the outcome of a call. What says that there is no such record is
-// an answer; a caller that went away says nothing.
-func (o *outage) note(err error) error {
+// an answer; a caller that went away says nothing, nor does one who was one too many.
+func (o *outage) note(op operation, err error) error {
+	t, fails, works := &o.reads, "store does not answer: what needs it gets 503 until it does", "store answers again"
+	if op.writes() {
+		t, fails, works = &o.writes, "store takes no writes: what needs one, such as a login, gets 503 until it does", "store takes writes again"
+	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrBusy):
 	case isAnswer(err):
-		if o.down.Load() && o.down.Swap(false) {
-			o.logger.Info(o.what + " answers again")
+		if t.down.Load() && store.Now()-time.Duration(t.failed.Load()) >= backAfter && t.down.Swap(false) {
+			o.logger.Info(works)
 		}
 	default:
-		if !o.down.Swap(true) {
-			o.logger.Error(o.what+" does not answer: what needs it gets 503 until it does", zap.Error(err))
+		t.failed.Store(int64(store.Now()))
+		if !t.down.Swap(true) {
+			o.logger.Error(fails, zap.Error(err))
 		}
 	}
 	return err

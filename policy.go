@@ -90,7 +90,7 @@ type Policy struct {
 	used    []*Policy // while a Caddyfile is read: those that 'use' named
 	name    string
 	members []member
-	scheme  bool // an authenticator reads the Authorization header
+	sources []string // headers that authenticators read credentials from, canonical
 	keep    identity.Names
 	query   []string // parameters that carry credentials
 	cookies []string // that carry credentials of ours

@@ -2,6 +2,7 @@ package edgeauth
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -84,6 +85,9 @@ func (p *Policy) heedDescriptions() error {
 		if d.Cookie != "" {
 			p.cookies = append(p.cookies, d.Cookie)
 		}
+		if d.Header != "" {
+			p.sources = append(p.sources, http.CanonicalHeaderKey(d.Header))
+		}
 		if d.IDClaim != "" && !slices.Contains(p.app.idClaims, d.IDClaim) {
 			p.app.idClaims = append(p.app.idClaims, d.IDClaim)
 		}
@@ -110,13 +114,20 @@ func (p *Policy) provisionHeaders() {
 	p.app.addHeaderNames(p.headers())
 }
 
+// readsAuthorization notes that an authenticator has a scheme.
+func (p *Policy) readsAuthorization() {
+	if !slices.Contains(p.sources, "Authorization") {
+		p.sources = append(p.sources, "Authorization")
+	}
+}
+
 // shareSchemes tells authenticators that read one scheme of each other.
 func (p *Policy) shareSchemes() error {
 	sharing := make(map[string]authenticators.Sharing)
 	configs := make(map[string]string)
 	for _, m := range p.members {
 		if c, ok := m.Authenticator.(authenticators.Challenger); ok && c.Challenge() != "" {
-			p.scheme = true
+			p.readsAuthorization()
 		}
 		s, ok := m.Authenticator.(authenticators.SchemeSharer)
 		if !ok {

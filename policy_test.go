@@ -57,7 +57,7 @@ func policyOf(guests ...*scripted) *Policy {
 
 // Every way for an authenticator to end is one of the four outcomes, and what
 // nobody thought of is "unavailable".
-func TestOutcomesAreKeptApart(t *testing.T) {
+func TestC62C64C65E01E02OutcomesAreKeptApart(t *testing.T) {
 	t.Parallel()
 	alice := &identity.Identity{ID: "alice"}
 	rejected := &authenticators.RejectedError{Code: authenticators.CodeNotValid}
@@ -96,7 +96,7 @@ func TestOutcomesAreKeptApart(t *testing.T) {
 	}
 }
 
-func TestFirstThatIsNotAbsentDecides(t *testing.T) {
+func TestC22C61FirstThatIsNotAbsentDecides(t *testing.T) {
 	t.Parallel()
 	alice, bob := &identity.Identity{ID: "alice"}, &identity.Identity{ID: "bob"}
 	absent := func() *scripted { return &scripted{find: authenticators.ErrNoCredential} }
@@ -117,7 +117,7 @@ func TestFirstThatIsNotAbsentDecides(t *testing.T) {
 	assert.Zero(t, never.asked)
 }
 
-func TestOptionalLetsOnlyTheAbsentThrough(t *testing.T) {
+func TestC61OptionalLetsOnlyTheAbsentThrough(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		guest   scripted
@@ -151,7 +151,7 @@ func TestLaterPolicyTakesOverWhatTheSameAuthenticatorFound(t *testing.T) {
 	assert.Equal(t, 1, guest.asked)
 }
 
-func TestRequirements(t *testing.T) {
+func TestC70C71Requirements(t *testing.T) {
 	t.Parallel()
 	who := &identity.Identity{ID: "alice", Groups: []string{"staff"}, Scopes: []string{"read"}, Claims: map[string]any{
 		"tenant": map[string]any{"id": "t1", "plans": []any{"a", "b"}}, "admin": true, "text": "true",
@@ -242,4 +242,11 @@ func TestWhoeverARuleKeepsOutIsNobodyToPlaceholders(t *testing.T) {
 	said, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).GetString("http.auth.user.id")
 	assert.Empty(t, said)
 	assert.Equal(t, "alice", stateOf(r).judgement("user"), "who was refused is told apart")
+}
+
+func TestC63PolicyWithoutAuthenticatorsIsRefused(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, new(Policy).check(), "policy without authenticators")
+	require.ErrorContains(t, (&Policy{Optional: true}).check(), "policy without authenticators")
+	require.ErrorContains(t, (&Policy{ReportOnly: true}).check(), "policy without authenticators")
 }

@@ -3,6 +3,7 @@ package edgeauth
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/cache"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -38,7 +40,7 @@ func refusing(t *testing.T, err error) (*site, *lasting) {
 	return s, guest
 }
 
-func TestRefusalIsKeptUntilTheRecordAppears(t *testing.T) {
+func TestX07RefusalIsKeptUntilTheRecordAppears(t *testing.T) {
 	t.Parallel()
 	for name, refusal := range map[string]error{
 		"absent": authenticators.ErrNoCredential,
@@ -102,4 +104,49 @@ func TestFloodOfRefusalsIsBoundedAndPushesNobodyOut(t *testing.T) {
 	_, ok := s.app.cache.Get(key, time.Now())
 	assert.True(t, ok)
 	assert.LessOrEqual(t, s.app.refusals.Stats().Bytes, 2*16*(16<<10)+1000*cache.BytesPerEntry)
+}
+
+// X08: they have a budget of their own, in bytes.
+func TestX08MillionsOfWrongCredentialsPushNobodyOut(t *testing.T) {
+	t.Parallel()
+	guest := alice()
+	s := withGuest(t, guest, "a", new(Policy))
+	require.Equal(t, 1, s.asks(t, guest, "good"))
+	p := s.Policy
+	ctx, reads := store.Collecting(t.Context())
+	_, err := s.app.store.Get(ctx, "nothing")
+	require.ErrorIs(t, err, store.ErrNotFound)
+	wrong := &authenticators.RejectedError{Code: "token_not_valid", Detail: "Invalid token.", Cause: errors.New("unknown token")}
+	for i := range 200_000 {
+		key := p.members[0].scope.of(authenticators.Secret(strconv.Itoa(i)))
+		p.rememberRefusal(refusalKey(key, authenticators.InHeader), wrong, reads, store.Forever)
+	}
+	stats := s.app.refusals.Stats()
+	assert.LessOrEqual(t, stats.Bytes, maxRefusals*cache.BytesPerEntry)
+	assert.Less(t, stats.Entries, 100_000)
+	assert.Equal(t, 0, s.asks(t, guest, "good"), "still known")
+}
+
+// urgent notes whether it was asked for somebody who goes first.
+type urgent struct {
+	*lasting
+
+	first []bool
+}
+
+func (u *urgent) Verify(ctx context.Context, c authenticators.Credential) (*identity.Identity, error) {
+	u.first = append(u.first, queue.IsFirst(ctx))
+	return u.lasting.Verify(ctx, c)
+}
+
+func TestWhoWasLetInLatelyGoesBeforeStrangers(t *testing.T) {
+	t.Parallel()
+	guest := &urgent{lasting: alice()}
+	s := withGuest(t, guest.lasting, "a", new(Policy))
+	s.Policy.members[0].Authenticator = guest
+	s.ask("X-Key: one")
+	guest.holds = false
+	s.ask("X-Key: one")
+	s.ask("X-Key: two")
+	assert.Equal(t, []bool{false, true, false}, guest.first)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/cache"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -43,6 +44,9 @@ func (p *Policy) verify(ctx context.Context, m *member, c authenticators.Credent
 	}
 	if entry, ok := p.app.refusals.Get(refusalKey(key, c.In), now); ok {
 		return nil, true, unpackRefusal(entry.Value)
+	}
+	if p.app.cache.Knew(key) { // whoever was let in lately need not queue behind strangers
+		ctx = queue.First(ctx)
 	}
 	began := store.Now() // what is read from now on is as old as this
 	ctx, reads := store.Collecting(ctx)

@@ -74,7 +74,7 @@ func TestCredentialSeenBeforeIsNotVerifiedAgain(t *testing.T) {
 	assert.Equal(t, 2, s.asks(t, guest, "three", "three"), "it is old at once")
 }
 
-func TestFindingEndsWithTheCredential(t *testing.T) {
+func TestX05FindingEndsWithTheCredential(t *testing.T) {
 	t.Parallel()
 	guest := alice()
 	guest.who.Expires = time.Now().Add(50 * time.Millisecond)
@@ -84,7 +84,7 @@ func TestFindingEndsWithTheCredential(t *testing.T) {
 	assert.False(t, time.Now().Before(guest.who.Expires))
 }
 
-func TestWhatMayNotBeKeptIsNot(t *testing.T) {
+func TestX07WhatMayNotBeKeptIsNot(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		guest scripted
@@ -116,7 +116,7 @@ func TestWhatMayNotBeKeptIsNot(t *testing.T) {
 }
 
 // What one config says of a credential is nothing to another.
-func TestFindingsAreKeptApart(t *testing.T) {
+func TestX10X13FindingsAreKeptApart(t *testing.T) {
 	t.Parallel()
 	first, second, strict := alice(), alice(), alice()
 	second.who = &identity.Identity{ID: "mallory"}
@@ -144,7 +144,7 @@ func TestFindingsAreKeptApart(t *testing.T) {
 	assert.Zero(t, d.asks(t, again, "one"))
 }
 
-func TestUserRecordIsPartOfWhatAFindingRestsOn(t *testing.T) {
+func TestX04UserRecordIsPartOfWhatAFindingRestsOn(t *testing.T) {
 	t.Parallel()
 	guest := alice()
 	s := withGuest(t, guest, "a", &Policy{CheckUser: checkUserOn})
@@ -160,7 +160,7 @@ func TestUserRecordIsPartOfWhatAFindingRestsOn(t *testing.T) {
 	}
 }
 
-func TestRevocationIsSeenByTheNextRequest(t *testing.T) {
+func TestX09X14RevocationIsSeenByTheNextRequest(t *testing.T) {
 	t.Parallel()
 	for name, c := range credentials(t) {
 		header := strings.Split(c.header, "=")
@@ -199,7 +199,7 @@ func (o *overtaken) Get(ctx context.Context, key string) (store.Record, error) {
 	return record, err
 }
 
-func TestReadThatNewsHasOvertakenIsNotKept(t *testing.T) {
+func TestX02ReadThatNewsHasOvertakenIsNotKept(t *testing.T) {
 	t.Parallel()
 	c := credentials(t)["session"]
 	slow := &overtaken{Teller: c.site.app.store.teller}
@@ -234,7 +234,7 @@ func TestWhatRestsOnMoreThanIsToldIsNotKept(t *testing.T) {
 	assert.Equal(t, 2, s.asks(t, guest, "one", "one"), "this store tells of nothing")
 }
 
-func TestFindingEndsWithTheRecordsItRestsOn(t *testing.T) {
+func TestX05FindingEndsWithTheRecordsItRestsOn(t *testing.T) {
 	t.Parallel()
 	guest := alice()
 	s := withGuest(t, guest, "a", new(Policy))
@@ -244,4 +244,24 @@ func TestFindingEndsWithTheRecordsItRestsOn(t *testing.T) {
 	assert.Equal(t, 1, s.asks(t, guest, "one"))
 	require.Eventually(t, func() bool { return s.asks(t, guest, "one") == 1 }, 2*time.Second, time.Millisecond)
 	assert.WithinDuration(t, ends, time.Now(), time.Second)
+}
+
+// Where two parts end is part of the key, and all of the key counts.
+func TestX12X21KeysOfPartsAreApart(t *testing.T) {
+	t.Parallel()
+	seen := make(map[scope]string)
+	for _, parts := range [][3]string{
+		{"ab", "c", ""}, {"a", "bc", ""}, {"abc", "", ""}, {"", "abc", ""}, {"", "", "abc"}, {"a", "b", "c"}, {`a" "b`, "c", ""}, {"a b", "c", ""}, {`a\"`, "", ""}, {"a\x00b", "", ""}, {"a", "\x00b", ""},
+	} {
+		s := newScope(parts[0], parts[1], parts[2])
+		require.Empty(t, seen[s], "%q", parts)
+		seen[s] = strings.Join(parts[:], "|")
+	}
+	one, two := newScope("a", "", ""), newScope("b", "", "")
+	assert.NotEqual(t, one.of("x"), two.of("x"))
+	assert.NotEqual(t, one.of("x"), one.of("x "))
+	long := authenticators.Secret(strings.Repeat("x", 5000))
+	assert.NotEqual(t, one.of(long), one.of(long+"y"), "longer than what fits on the stack")
+	key := one.of("x")
+	assert.NotEqual(t, refusalKey(key, authenticators.InHeader), refusalKey(key, authenticators.InCookie))
 }

@@ -38,7 +38,7 @@ func (a *App) openStore(provider store.Provider) (*watchedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	watched := &watchedStore{sharedStore: shared, outage: &outage{what: "store", logger: a.logger}}
+	watched := &watchedStore{sharedStore: shared, outage: &outage{logger: a.logger}}
 	watched.teller, _ = shared.Handle.(store.Teller)
 	if !slices.ContainsFunc(a.stores, func(known *watchedStore) bool { return known.sharedStore == shared }) {
 		a.stores = append(a.stores, watched)

@@ -11,7 +11,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-func TestWhoIsStillWelcome(t *testing.T) {
+func TestS31S65WhoIsStillWelcome(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false
 	login := time.Now()

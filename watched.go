@@ -30,7 +30,7 @@ func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error
 // note takes the outcome of a call that began then.
 func (w *watchedStore) note(op operation, began time.Time, err error) error {
 	w.meter.note(op, began, err)
-	return w.outage.note(err)
+	return w.outage.note(op, err)
 }
 
 // noteEnd notes how long a record has still to live.

@@ -36,7 +36,7 @@ func TestRejectionNeverTurnsIntoAnotherOutcome(t *testing.T) {
 	require.ErrorIs(t, ErrAmbiguous, ErrNoCredential)
 }
 
-func TestCredentialInAHeader(t *testing.T) {
+func TestC00C01C02C04C07CredentialInAHeader(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lines []string
@@ -44,7 +44,7 @@ func TestCredentialInAHeader(t *testing.T) {
 		err   error
 	}{
 		"good":             {[]string{"Token abc"}, "abc", nil},
-		"any case":         {[]string{"tOKEN abc"}, "abc", nil},
+		"C03 any case":     {[]string{"tOKEN abc"}, "abc", nil},
 		"blanks":           {[]string{"  Token   abc  "}, "abc", nil},
 		"tab":              {[]string{"Token \tabc"}, "", ErrCharacters},
 		"missing":          {nil, "", ErrNoCredential},
@@ -74,25 +74,36 @@ func TestCredentialInAHeader(t *testing.T) {
 	}
 }
 
-func TestCookies(t *testing.T) {
+func TestC19C20C30C31C33C36Cookies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lines []string
 		want  string
 		err   error
 	}{
-		"one":              {[]string{"a=1; sid=x; b=2"}, "x", nil},
-		"raw":              {[]string{`sid="x%20é\"`}, `"x%20é\"`, nil},
-		"same twice":       {[]string{"sid=x; sid=x", "sid=x"}, "x", nil},
-		"two values":       {[]string{"sid=x; sid=y"}, "", ErrAmbiguous},
-		"two lines":        {[]string{"sid=x", "sid=y"}, "", ErrAmbiguous},
-		"one of them none": {[]string{"sid=; sid=y"}, "", ErrAmbiguous},
-		"missing":          {[]string{"SID=x; sid2=y; =sid; sid"}, "", ErrNoCredential},
-		"empty":            {[]string{"sid="}, "", ErrNoCredential},
-		"blanks":           {[]string{" sid = x "}, "x", nil},
-		"no cookie":        {nil, "", ErrNoCredential},
-		"rubbish":          {[]string{";;=;", "=", strings.Repeat(";", 5000)}, "", ErrNoCredential},
-		"nameless":         {[]string{"=sid=x"}, "", ErrNoCredential},
+		"one":                                {[]string{"a=1; sid=x; b=2"}, "x", nil},
+		"raw":                                {[]string{`sid="x%20é\"`}, `"x%20é\"`, nil},
+		"C31 same twice":                     {[]string{"sid=x; sid=x", "sid=x"}, "x", nil},
+		"C30 two values":                     {[]string{"sid=x; sid=y"}, "", ErrAmbiguous},
+		"C30 two values reversed":            {[]string{"sid=y; sid=x"}, "", ErrAmbiguous},
+		"C30 two lines":                      {[]string{"sid=x", "sid=y"}, "", ErrAmbiguous},
+		"C30 one of them none":               {[]string{"sid=; sid=y"}, "", ErrAmbiguous},
+		"C33 without = as Werkzeug reads it": {[]string{"sid; sid=y"}, "", ErrAmbiguous},
+		"C33 missing":                        {[]string{"SID=x; sid2=y; =sid; sid"}, "", ErrNoCredential},
+		"C33 nameless":                       {[]string{"=sid=x"}, "", ErrNoCredential},
+		"C33 prefix":                         {[]string{"__Host-sid=y; sid=x"}, "x", nil},
+		"C36 blanks":                         {[]string{" sid = x "}, "x", nil},
+		"C36 tabs":                           {[]string{"\tsid\t=\tx\t;a"}, "x", nil},
+		"C36 white space as Django trims it": {[]string{"sid=x; \u2000sid=y"}, "", ErrAmbiguous},
+		"C36 no-break space after the name":  {[]string{"sid\xa0=y; sid=x"}, "", ErrAmbiguous},
+		"C36 white space, one value":         {[]string{"\u00a0sid=x; sid=x"}, "x", nil},
+		"C36 only with white space":          {[]string{"\u00a0sid=x"}, "", ErrNoCredential},
+		"C36 comma":                          {[]string{"a=1, sid=x"}, "", ErrNoCredential},
+		"C36 version":                        {[]string{"$Version=1; sid=x; $Path=/"}, "x", nil},
+		"C44 = inside":                       {[]string{"sid=x=y=="}, "x=y==", nil},
+		"empty":                              {[]string{"sid="}, "", ErrNoCredential},
+		"no cookie":                          {nil, "", ErrNoCredential},
+		"C19 rubbish":                        {[]string{";", "=", ";;", "=;=", "a", strings.Repeat(";", 4096)}, "", ErrNoCredential},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,26 +27,34 @@ func FromCookieExact(r *http.Request, name string) (Secret, error) {
 
 func fromCookie(r *http.Request, name string, tidy func(string) string) (Secret, error) {
 	var found string
-	var seen bool
+	var seen, exact bool
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			key, value, ok := strings.Cut(pair, "=")
-			if !ok || strings.Trim(key, " \t") != name {
+			key, value, _ := strings.Cut(pair, "=") // without =, some take it for an empty value
+			spelled := trim(key) == name
+			if !spelled && !mayBeTaken(key, name) {
 				continue
 			}
 			value = tidy(value)
 			if seen && value != found {
 				return "", ErrAmbiguous
 			}
-			found, seen = value, true
+			found, seen, exact = value, true, exact || spelled
 		}
 	}
-	if found == "" {
+	if found == "" || !exact {
 		return "", ErrNoCredential
 	}
 	return Secret(found), nil
+}
+
+// mayBeTaken reports whether the app behind could take key for name: many trim
+// all that Unicode calls white space, of which a server lets through what is no
+// ASCII.
+func mayBeTaken(key, name string) bool {
+	return len(key) > len(name) && name == strings.TrimFunc(key, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 // RemoveCookies takes the cookies of these names out of the request. The list of

@@ -63,7 +63,7 @@ func detailOf(t *testing.T, check func(*http.Request) error, r *http.Request) st
 
 type headers = map[string]string
 
-func TestUnsafeRequestsPassByDjangosRules(t *testing.T) {
+func TestC74UnsafeRequestsPassByDjangosRules(t *testing.T) {
 	t.Parallel()
 	check, err := (&CSRF{TrustedOrigins: []string{"https://app.example.org", "https://*.example.net"}}).OriginCheck()
 	require.NoError(t, err)
@@ -173,7 +173,7 @@ func TestCSRFOptions(t *testing.T) {
 	}
 }
 
-func TestTokenInAFormIsFoundAndTheBodyStaysWhole(t *testing.T) {
+func TestC74TokenInAFormIsFoundAndTheBodyStaysWhole(t *testing.T) {
 	t.Parallel()
 	check, err := new(CSRF).OriginCheck()
 	require.NoError(t, err)

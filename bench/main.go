@@ -27,6 +27,9 @@ func main() {
 	out := flag.String("json", "", "a file for the figures, as JSON")
 	profiles := flag.String("profiles", "", "a folder for profiles of each case of Edge Auth, which takes another round")
 	growth := flag.Bool("growth", false, "measure growth with the number of sessions, policies and issuers instead")
+	flooded := flag.Int("flood", 0, "send a gateway so many wrong credentials of each kind instead")
+	connections := flag.Int("connections", 10_000, "over so many connections")
+	rate := flag.Float64("rate", 0, "so many a second in all; 0: as many as are answered")
 	serve := flag.String("serve", "", "be the service that asks Redis, at this address")
 	redis := flag.String("redis", "", "the Redis that it asks")
 	upstream := flag.String("upstream", "", "be the upstream, at this address")
@@ -38,6 +41,8 @@ func main() {
 		err = serveAuth(ctx, *serve, *redis)
 	case *upstream != "":
 		err = serveUpstream(ctx, *upstream)
+	case *flooded > 0:
+		err = floods(ctx, *connections, *flooded, *rate)
 	default:
 		err = run(ctx, *rounds, *slice, regexp.MustCompile(*only), *growth, *out, *profiles)
 	}

@@ -98,6 +98,14 @@ func (c *Cache) Get(key Key, now time.Time) (Entry, bool) {
 	return entry, current
 }
 
+// Knew reports whether there is an entry, be it still true or not.
+func (c *Cache) Knew(key Key) bool {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.young.find(key) != nil || s.old.find(key) != nil
+}
+
 // Put keeps what was found out until old, by store.Now, or until end at the latest,
 // where that is not zero, and while all stamps are current. It does nothing where it
 // is too large, or rests on too much.

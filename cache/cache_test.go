@@ -3,6 +3,7 @@ package cache
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ func put(c *Cache, key Key, value string) {
 	c.Put(key, Entry{Value: value}, nil, store.Forever, time.Time{})
 }
 
-func TestEntryEndsWithWhatItRestsOn(t *testing.T) {
+func TestX03EntryEndsWithWhatItRestsOn(t *testing.T) {
 	t.Parallel()
 	changes := store.NewChanges("")
 	changes.Trust(store.Forever)
@@ -67,7 +68,7 @@ func TestEntryEndsWithWhatItRestsOn(t *testing.T) {
 	assert.False(t, ok, "its store is gone")
 }
 
-func TestEntryEndsWithItsTime(t *testing.T) {
+func TestX05EntryEndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	c := New(100)
 	for name, test := range map[string]struct {
@@ -104,7 +105,7 @@ func TestWhatIsTooLargeIsNotKept(t *testing.T) {
 }
 
 // Two keys may share what the index has of them.
-func TestKeysThatBeginAlikeAreNotTakenForEachOther(t *testing.T) {
+func TestX12KeysThatBeginAlikeAreNotTakenForEachOther(t *testing.T) {
 	t.Parallel()
 	c := New(100)
 	one, two := keyOf("one"), keyOf("one")
@@ -140,6 +141,49 @@ func TestBytesAreBoundedWhateverIsPutIn(t *testing.T) {
 		_, ok := c.Get(keyOf(0), now)
 		assert.False(t, ok)
 	}
+}
+
+// X25, D40: many identities, of which each is its own. EDGE_AUTH_LONG makes it a million.
+func TestX25IdentitiesTakeNoMoreThanTheyAreReckonedAndAreNeverMixed(t *testing.T) {
+	entries := 100_000
+	if os.Getenv("EDGE_AUTH_LONG") != "" {
+		entries = 1_000_000
+	}
+	before := heap()
+	c := New(entries)
+	valueOf := func(i int) string { return fmt.Sprintf("%032d%x", i, sha256.Sum256(fmt.Append(nil, i))) }
+	for i := range entries {
+		put(c, keyOf(i), valueOf(i))
+	}
+	taken := int64(heap()) - int64(before) //nolint:gosec // far less
+	assert.Less(t, taken, int64(entries)*1000, "a million in a gigabyte")
+	t.Logf("%d MiB", taken>>20)
+	found := 0
+	for i := range entries {
+		if entry, ok := c.Get(keyOf(i), now); ok {
+			found++
+			if entry.Value != valueOf(i) {
+				t.Fatalf("%d: %s", i, entry.Value)
+			}
+		}
+	}
+	assert.Equal(t, entries, found)
+	for i := range entries / 10 { // D40: more again than there is room for, of users in 1,000 groups
+		put(c, keyOf("large", i), strings.Repeat("x", 10_000))
+	}
+	assert.LessOrEqual(t, c.Stats().Bytes, entries*BytesPerEntry)
+}
+
+func TestEntryIsKnownAlsoWhenItIsNotTrueAnyMore(t *testing.T) {
+	t.Parallel()
+	c := New(100)
+	assert.False(t, c.Knew(keyOf("k")))
+	c.Put(keyOf("k"), Entry{}, nil, 0, time.Time{})
+	_, ok := c.Get(keyOf("k"), now)
+	assert.False(t, ok)
+	assert.True(t, c.Knew(keyOf("k")))
+	c.Clear()
+	assert.False(t, c.Knew(keyOf("k")))
 }
 
 func TestValuesOutliveTheirEntries(t *testing.T) {

@@ -75,7 +75,7 @@ func TestForwardSendsEachKnownFieldOnceAndNoOther(t *testing.T) {
 	require.Error(t, preset.Forward(h, &Identity{ID: "a\nb"}, new([PresetSize]string)))
 }
 
-func TestNamesOfHeadersThatMeanSomethingElseAreRefused(t *testing.T) {
+func TestE42NamesOfHeadersThatMeanSomethingElseAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"X-User-Id", "Remote-User", "x-tenant", "X-WEBAUTH-USER"} {
 		require.NoError(t, CheckName(name), name)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestJSONTestSuite(t *testing.T) {
+func TestS34S35J12JSONTestSuite(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/JSONTestSuite/test_parsing/*.json")
 	require.NoError(t, err)

@@ -68,18 +68,18 @@ func (n Names) Empty() bool { return len(n.exact) == 0 && len(n.prefixes) == 0 }
 // Len is how many names are in the set.
 func (n Names) Len() int { return len(n.exact) + len(n.prefixes) }
 
-// maxName is the longest name that is looked at, in bytes; config refuses
-// longer ones.
+// maxName is the longest name of a set, in bytes; config refuses longer ones, so of
+// those no more than the beginning counts.
 const maxName = 128
 
 // Has reports whether a backend could take name for one of the set.
 func (n Names) Has(name string) bool {
-	if len(name) > maxName || name == "" || n.first == nil || !n.first[name[0]] {
+	if name == "" || n.first == nil || !n.first[name[0]] {
 		return false
 	}
 	var buffer [maxName]byte
-	folded := fold(buffer[:0], name)
-	if _, ok := n.exact[string(folded)]; ok {
+	folded := fold(buffer[:0], name[:min(len(name), maxName)])
+	if _, ok := n.exact[string(folded)]; ok && len(name) <= maxName {
 		return true
 	}
 	for _, prefix := range n.prefixes {

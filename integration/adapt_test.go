@@ -17,9 +17,9 @@ import (
 	_ "github.com/edgeauth/caddy-edgeauth"
 )
 
-// TestCaddyfileAdaptsToJSON holds each golden file: a Caddyfile, a line of
+// TestE42CaddyfileAdaptsToJSONOrSaysWhatIsWrong holds each golden file: a Caddyfile, a line of
 // dashes, and the JSON or the error it gives. UPDATE_GOLDEN=1 writes them anew.
-func TestCaddyfileAdaptsToJSON(t *testing.T) {
+func TestE42CaddyfileAdaptsToJSONOrSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("caddyfile_adapt/*.caddyfiletest")
 	require.NoError(t, err)

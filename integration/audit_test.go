@@ -79,7 +79,7 @@ func sessionOf(t testing.TB, a harness.Answer) string {
 	return ""
 }
 
-func TestAuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
+func TestE14AuditLogHasOneLineForEachEventAndNoSecret(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, auditLog+`	servers {
 		trusted_proxies static 127.0.0.0/8

@@ -45,7 +45,7 @@ func warm(g *harness.Gateway, t *testing.T, redis *redistest.Server, cookie stri
 	}, "Redis is asked each time")
 }
 
-func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
+func TestS06X03X05SessionSeenBeforeCostsRedisNothing(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -78,7 +78,7 @@ func TestSessionSeenBeforeCostsRedisNothing(t *testing.T) {
 
 // Ten gateways on one Redis: how long after a logout was acknowledged each of them
 // lets the last request through.
-func TestLogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
+func TestS60X01LogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -163,7 +163,7 @@ func TestOutageIsRiddenOutForMaxStaleness(t *testing.T) {
 
 // The default policy, with nothing but a store: what is revoked by the command line
 // of one gateway is refused by the other.
-func TestRevocationOnOneGatewayIsSeenByAnother(t *testing.T) {
+func TestT30RevocationOnOneGatewayIsSeenByAnother(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
-// C74 to C76 of the catalogue: what other sites make a browser send.
-func TestUnsafeRequestsByCookieNeedTheTokenOfTheLogin(t *testing.T) {
+// What other sites make a browser send.
+func TestC74C75C76UnsafeRequestsByCookieNeedTheTokenOfTheLogin(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -159,7 +159,7 @@ const explainSite = `http://127.0.0.1:$PORT {
 	}
 }`
 
-func TestExplainNamesTheCauseOfEachRefusal(t *testing.T) {
+func TestE22E36ExplainNamesTheCauseOfEachRefusal(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	secret := strings.Repeat("s", 32)

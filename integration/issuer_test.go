@@ -99,8 +99,8 @@ func TestIssuerBelowAPath(t *testing.T) {
 	assert.Equal(t, "/auth/login/?out=1", g.Do(http.MethodPost, "/auth/logout/", "").Header.Get("Location"))
 }
 
-// TestOneLoginOnTwoGateways refreshes on both at once, and then plays the thief.
-func TestOneLoginOnTwoGateways(t *testing.T) {
+// TestR12R20OneLoginOnTwoGateways refreshes on both at once, and then plays the thief.
+func TestR12R20OneLoginOnTwoGateways(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	key := filepath.Join(t.TempDir(), "key.pem")

@@ -194,7 +194,7 @@ func (g *guarded) recovers(key idpKey, issuer string) {
 	require.NotEmpty(g.t, g.up.Taken())
 }
 
-func TestKeysOfAnIssuerRotate(t *testing.T) {
+func TestK01K03KeysOfAnIssuerRotate(t *testing.T) {
 	t.Parallel()
 	i := newIDP(t)
 	old, next := newIDPKey(t, "old"), newIDPKey(t, "next")
@@ -218,7 +218,7 @@ func TestKeysOfAnIssuerRotate(t *testing.T) {
 	require.EqualValues(t, 2, i.fetches.Load(), "the old kid is not looked for again")
 }
 
-func TestKeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
+func TestK03KeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes a minute, the shortest lifetime that there is")
@@ -247,7 +247,7 @@ func TestKeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
 	g.isRefusal(g.Get("/", cached))
 }
 
-func TestIssuerThatDies(t *testing.T) {
+func TestK15IssuerThatDies(t *testing.T) {
 	t.Parallel()
 	i := newIDP(t)
 	key, stranger := newIDPKey(t, "a"), newIDPKey(t, "b")
@@ -263,7 +263,7 @@ func TestIssuerThatDies(t *testing.T) {
 	assert.Len(t, g.Log.Lines("key set can't be fetched"), 1, "one line, however many requests")
 }
 
-func TestIssuerThatStallsHoldsUpOnlyUnknownKeys(t *testing.T) {
+func TestK12IssuerThatStallsHoldsUpOnlyUnknownKeys(t *testing.T) {
 	t.Parallel()
 	i := newIDP(t)
 	key, stranger := newIDPKey(t, "a"), newIDPKey(t, "b")
@@ -295,7 +295,7 @@ func TestIssuerThatStallsHoldsUpOnlyUnknownKeys(t *testing.T) {
 	g.recovers(stranger, i.URL)
 }
 
-func TestIssuerThatIsDownAtStartAndBackLater(t *testing.T) {
+func TestK14IssuerThatIsDownAtStartAndBackLater(t *testing.T) {
 	t.Parallel()
 	late, other := preparedIDP(t), newIDP(t)
 	address := "127.0.0.1:" + freeport.Take(t)
@@ -327,26 +327,26 @@ func TestIssuerThatLies(t *testing.T) {
 	elsewhere.publishes(key, evil)
 	elsewhere.configured(dead)
 	lies := map[string]struct{ configuration, keys http.HandlerFunc }{
-		"another issuer":       {configuration: says(`{"issuer":"https://idp.example.com","jwks_uri":"` + elsewhere.URL + `/keys"}`)},
-		"no issuer":            {configuration: says(`{"jwks_uri":"` + elsewhere.URL + `/keys"}`)},
-		"garbage":              {keys: says("\x00\xff garbage")},
-		"HTML":                 {keys: says("<!doctype html><title>Sign in</title>")},
-		"a list":               {keys: says("[" + setOf(key, evil) + "]")},
-		"no set":               {keys: says("{}")},
-		"more behind":          {keys: says(setOf(key, evil) + setOf(evil))},
-		"cut short":            {keys: says(setOf(key, evil)[:100])},
-		"error with a set":     {keys: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, setOf(key, evil), http.StatusBadGateway) }},
-		"redirect elsewhere":   {keys: redirect(elsewhere.URL + "/keys")},
-		"configured elsewhere": {configuration: redirect(elsewhere.URL + "/.well-known/openid-configuration")},
-		"redirect to a file":   {keys: redirect("file:///etc/passwd")},
-		"redirect to metadata": {keys: redirect("http://169.254.169.254/latest/meta-data/")},
-		"redirect in circles":  {keys: redirect("/keys")},
-		"endless body":         {keys: endless},
-		"endless white space":  {keys: func(w http.ResponseWriter, r *http.Request) { repeat(w, r, strings.Repeat(" ", 1<<16)) }},
-		"gzip bomb":            {keys: bomb},
-		"drips":                {keys: drips},
-		"hangs up":             {keys: dead},
-		"stalls":               {configuration: stalled},
+		"K19 another issuer":       {configuration: says(`{"issuer":"https://idp.example.com","jwks_uri":"` + elsewhere.URL + `/keys"}`)},
+		"K19 no issuer":            {configuration: says(`{"jwks_uri":"` + elsewhere.URL + `/keys"}`)},
+		"K09 garbage":              {keys: says("\x00\xff garbage")},
+		"K09 HTML":                 {keys: says("<!doctype html><title>Sign in</title>")},
+		"K09 a list":               {keys: says("[" + setOf(key, evil) + "]")},
+		"K09 no set":               {keys: says("{}")},
+		"K09 more behind":          {keys: says(setOf(key, evil) + setOf(evil))},
+		"K09 cut short":            {keys: says(setOf(key, evil)[:100])},
+		"K13 error with a set":     {keys: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, setOf(key, evil), http.StatusBadGateway) }},
+		"K18 redirect elsewhere":   {keys: redirect(elsewhere.URL + "/keys")},
+		"K18 configured elsewhere": {configuration: redirect(elsewhere.URL + "/.well-known/openid-configuration")},
+		"K18 redirect to a file":   {keys: redirect("file:///etc/passwd")},
+		"K18 redirect to metadata": {keys: redirect("http://169.254.169.254/latest/meta-data/")},
+		"K18 redirect in circles":  {keys: redirect("/keys")},
+		"K10 endless body":         {keys: endless},
+		"K10 endless white space":  {keys: func(w http.ResponseWriter, r *http.Request) { repeat(w, r, strings.Repeat(" ", 1<<16)) }},
+		"K10 gzip bomb":            {keys: bomb},
+		"K10 drips":                {keys: drips},
+		"K12 hangs up":             {keys: dead},
+		"K12 stalls":               {configuration: stalled},
 	}
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
@@ -413,7 +413,7 @@ func drips(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestEmptySetIsAnAnswerAndNoFault(t *testing.T) {
+func TestK04EmptySetIsAnAnswerAndNoFault(t *testing.T) {
 	t.Parallel()
 	i := newIDP(t)
 	key := newIDPKey(t, "a")
@@ -423,7 +423,7 @@ func TestEmptySetIsAnAnswerAndNoFault(t *testing.T) {
 	harness.Eventually(t, 5*time.Second, func() bool { return len(g.Log.Lines("holds no key that can be used")) > 0 }, "no log line")
 }
 
-func TestSetIsNeverFetchedOverHTTPWhereHTTPSIsConfigured(t *testing.T) {
+func TestK16K18SetIsNeverFetchedOverHTTPWhereHTTPSIsConfigured(t *testing.T) {
 	t.Parallel()
 	key, evil := newIDPKey(t, "a"), newIDPKey(t, "evil")
 	plain := newIDP(t)
@@ -480,7 +480,7 @@ http://127.0.0.1:$PORT {
 	t.Cleanup(func() { assert.Zero(t, plain.fetches.Load()) })
 }
 
-func TestTwoIssuersWithOneKid(t *testing.T) {
+func TestK22K31TwoIssuersWithOneKid(t *testing.T) {
 	t.Parallel()
 	one, two := newIDP(t), newIDP(t)
 	ones, twos := newIDPKey(t, "1"), newIDPKey(t, "1")
@@ -500,7 +500,7 @@ func TestTwoIssuersWithOneKid(t *testing.T) {
 	require.EqualValues(t, 1, two.fetches.Load())
 }
 
-func TestFloodOfUnknownKidsFetchesOnceIn30Seconds(t *testing.T) {
+func TestK30K32FloodOfUnknownKidsFetchesOnceIn30Seconds(t *testing.T) {
 	t.Parallel()
 	for name, warm := range map[string]bool{"cold": false, "warm": true} {
 		t.Run(name, func(t *testing.T) {

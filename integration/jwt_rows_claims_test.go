@@ -154,7 +154,7 @@ func timeRows(r *jwtRows, _ testing.TB) rowList {
 		{"iat", `"` + at(0) + `"`}: refused("iat " + notNumber), {"iat", "false"}: refused("iat " + notNumber),
 		{"iat", power(63)}: refused("iat " + notTime), {"iat", "-" + power(53)}: refused("iat " + notTime), {"iat", "1e400"}: refused("iat " + notTime),
 	} {
-		rows.add(fmt.Sprintf("J40-J43 %s: %.30s", change[0], change[1]), "/a", r.ed(change[0], change[1]), want)
+		rows.add(fmt.Sprintf("J40 J42 J43 %s: %.30s", change[0], change[1]), "/a", r.ed(change[0], change[1]), want)
 	}
 	rows.add("J40 max_lifetime 2h, 1 h ahead", "/life", r.ed("exp", at(3600)), accepted("alice"))
 	rows.add("J40 max_lifetime 2h, 3 h ahead", "/life", r.ed("exp", at(3*3600)), refused("max_lifetime"))
@@ -215,9 +215,9 @@ func audienceRows(r *jwtRows, _ testing.TB) rowList {
 	other := refused("another audience")
 	var rows rowList
 	for aud, want := range map[string]outcome{
-		`"api"`: accepted("alice"), `["x","api"]`: accepted("alice"), `["api"]`: accepted("alice"), `["api","api"]`: accepted("alice"), `[1,null,"api"]`: accepted("alice"),
+		`"api"`: accepted("alice"), `["x","api"]`: accepted("alice"), `["api"]`: accepted("alice"), `["api","api"]`: accepted("alice"),
 		``: other, `""`: other, `"api "`: other, `" api"`: other, `"API"`: other, `"apix"`: other, `"ap"`: other, `"x api"`: other, `"api,x"`: other, `"api\u0000"`: other,
-		`[]`: other, `null`: other, `[null]`: other, `0`: other, `true`: other, `[["api"]]`: other, `{"api":"api"}`: other, `["x"]`: other, `[""]`: other, `"*"`: other,
+		`[]`: other, `null`: other, `[null]`: other, `0`: other, `true`: other, `[["api"]]`: other, `{"api":"api"}`: other, `["x"]`: other, `[""]`: other, `"*"`: other, `[1,null,"api"]`: other, `["api",1]`: other,
 		`[` + strings.TrimSuffix(strings.Repeat(`"a",`, 1000), ",") + `]`: other,
 	} {
 		name := fmt.Sprintf("%.30s", aud)

@@ -73,13 +73,13 @@ func issuerRows(r *jwtRows, _ testing.TB) rowList {
 	} {
 		for _, site := range []string{"/a", "/es", "/open"} {
 			token := jws(headES, rowClaims("iss", iss), signEC(r.keys.es))
-			rows.add("J64-J66 iss "+iss, site, token, refused("issuer is none of those that are trusted"))
+			rows.add("J64 J66 iss "+iss, site, token, refused("issuer is none of those that are trusted"))
 		}
 		if strings.Contains(iss, issuerB+`"`) {
 			continue
 		}
 		token := jws(headES, rowClaims("iss", iss), signEC(r.keys.es))
-		rows.add("J64-J66 one of several, iss "+iss, "/two", token, refused("issuer is none of those that are trusted"))
+		rows.add("J64 J66 one of several, iss "+iss, "/two", token, refused("issuer is none of those that are trusted"))
 	}
 
 	// Two issuers in one policy, of which both have a key "es".

@@ -91,7 +91,7 @@ func absent() outcome {
 // noHTTP is what the server refuses before anybody asks for a token.
 func noHTTP(status int) outcome { return outcome{status: status} }
 
-func TestJWTRows(t *testing.T) {
+func TestJWTRows(t *testing.T) { //nolint:tparallel // the rows share a connection and a recorder
 	t.Parallel()
 	r := startRows(t)
 	for _, rows := range []func(*jwtRows, testing.TB) rowList{
@@ -104,7 +104,7 @@ func TestJWTRows(t *testing.T) {
 		list := rows(r, t)
 		require.NotEmpty(t, list)
 		for _, row := range list {
-			r.check(t, row)
+			t.Run(row.name, func(t *testing.T) { r.check(t, row) })
 		}
 	}
 	for _, check := range []func(*jwtRows, testing.TB){

@@ -274,7 +274,7 @@ http://127.0.0.1:$PORT2 {
 	assert.Len(t, g.Log.Lines("no audience is demanded"), 1)
 }
 
-func TestErrorPagesGetNoCredentials(t *testing.T) {
+func TestE21ErrorPagesGetNoCredentials(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -149,7 +149,7 @@ var labels = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
 
 // Whoever reads the metrics learns nothing of users, their addresses, or secrets of
 // the config; and nobody can make series without bound.
-func TestMetricsHaveNoLabelFromRequests(t *testing.T) {
+func TestE13MetricsHaveNoLabelFromRequests(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)

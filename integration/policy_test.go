@@ -231,7 +231,7 @@ http://localhost:$PORT {
 	assert.Equal(t, []string{`Basic realm="api"`}, own.Header["Www-Authenticate"])
 }
 
-func TestLoginRedirectIsForNavigationsOnly(t *testing.T) {
+func TestL40LoginRedirectIsForNavigationsOnly(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

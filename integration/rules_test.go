@@ -15,7 +15,7 @@ import (
 )
 
 // Each rule is met by one of two callers, and not by the other.
-func TestRequirementsHoldAtTheUpstream(t *testing.T) {
+func TestC70RequirementsHoldAtTheUpstream(t *testing.T) {
 	t.Parallel()
 	rules := map[string]struct{ rule, passes, fails string }{
 		"user":                  {"require user alice", "alice", "bob"},
@@ -239,7 +239,7 @@ func TestTheLogCarriesTheIdOfARefusal(t *testing.T) {
 
 const navigation = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 
-func TestOnlyNavigationIsSentToTheLoginPage(t *testing.T) {
+func TestL40OnlyNavigationIsSentToTheLoginPage(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
@@ -299,7 +299,7 @@ func TestLoginPageUnderItsOwnGuardIsTold(t *testing.T) {
 	assert.Len(t, g.Log.Lines("logging in leads round in circles"), 1)
 }
 
-func TestCircleOfRedirectsEndsWithItsCause(t *testing.T) {
+func TestL43CircleOfRedirectsEndsWithItsCause(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {

@@ -15,9 +15,8 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
-// Rows S03, S06, S07, S40 to S45 of the catalogue, over HTTP and a real Redis:
-// whatever stands under a session's key, nobody gets in, and the gateway goes on.
-func TestHostileSessionsEndAsNobody(t *testing.T) {
+// Over HTTP and a real Redis: whatever stands under a session's key, nobody gets in, and the gateway goes on.
+func TestS03S06S07S40S41S42S43HostileSessionsEndAsNobody(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -104,7 +103,7 @@ func TestSpringSessionsAreReadFromAHash(t *testing.T) {
 }
 
 // touch lets the key of an application live on, and never cuts a life short.
-func TestTouchExtendsTheKeyOfAnApplication(t *testing.T) {
+func TestS51TouchExtendsTheKeyOfAnApplication(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)

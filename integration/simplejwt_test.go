@@ -48,7 +48,7 @@ func tokensIn(t testing.TB, resp *http.Response) map[string]string {
 	return tokens
 }
 
-func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
+func TestJ77TokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 	t.Parallel()
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
 	ecKey := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -122,7 +122,7 @@ func TestTokensOfRealSimpleJWTAreAccepted(t *testing.T) {
 	}
 }
 
-func TestSlidingTokenOfRealSimpleJWTIsRefusedUnlessAskedFor(t *testing.T) {
+func TestJ63SlidingTokenOfRealSimpleJWTIsRefusedUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	django := startSimpleJWT(t, simpleSettings{"SIGNING_KEY": simpleSecret, "AUTH_TOKEN_CLASSES": []string{"rest_framework_simplejwt.tokens.SlidingToken"}})
 	up := harness.StartUpstream(t)
@@ -151,9 +151,9 @@ func TestSlidingTokenOfRealSimpleJWTIsRefusedUnlessAskedFor(t *testing.T) {
 	assert.Equal(t, []string{"1"}, harness.HeaderOf(up.One(t), "Remote-User"))
 }
 
-// TestRealSimpleJWTAcceptsOurTokens has the gateway sign with a key that a
+// TestR42RealSimpleJWTAcceptsOurTokens has the gateway sign with a key that a
 // Django knows, whole or in part.
-func TestRealSimpleJWTAcceptsOurTokens(t *testing.T) {
+func TestR42RealSimpleJWTAcceptsOurTokens(t *testing.T) {
 	t.Parallel()
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
 	ecKey := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))

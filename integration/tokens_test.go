@@ -41,7 +41,7 @@ var otherTokenCases = map[int]string{
 	43: "a view whose first authenticator has no scheme answers 403; a credential that is wrong is 401 here, with a challenge",
 }
 
-func TestTokenCasesOfARealDjangoRESTFramework(t *testing.T) {
+func TestC01C03C04C07T03TokenCasesOfARealDjangoRESTFramework(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}", `http://127.0.0.1:$PORT {
@@ -123,7 +123,7 @@ func dumpOfDjango(t *testing.T, options ...string) string {
 	return string(out)
 }
 
-func TestUsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
+func TestT11T35UsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 	t.Parallel()
 	for name, format := range map[string][]string{
 		"json":         {"--indent=1"},
@@ -199,7 +199,7 @@ func TestUsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 	}
 }
 
-func TestRevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
+func TestT30X01RevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -242,7 +242,7 @@ func TestRevokedTokenIsOutAtASecondGatewayWithinMilliseconds(t *testing.T) {
 	assert.Less(t, late[rounds/2], 50*time.Millisecond)
 }
 
-func TestFloodOfUnknownTokensCostsTheStoreLittle(t *testing.T) {
+func TestT21X07FloodOfUnknownTokensCostsTheStoreLittle(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -282,7 +282,7 @@ func TestFloodOfUnknownTokensCostsTheStoreLittle(t *testing.T) {
 	assert.Equal(t, http.StatusOK, g.Get("/", good).Status)
 }
 
-func TestTokensAreManagedByTheCommandLine(t *testing.T) {
+func TestT31T32T34TokensAreManagedByTheCommandLine(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "edge_auth {\n store embedded $DIR/edge_auth.db\n}",
@@ -375,7 +375,7 @@ func TestTokensAreManagedByTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestTokensOfAnOAuthServer(t *testing.T) {
+func TestT36TokensOfAnOAuthServer(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
 	var active atomic.Bool
@@ -434,7 +434,7 @@ func TestTokensOfAnOAuthServer(t *testing.T) {
 	assert.NotContains(t, g.Log.String(), "s3cret")
 }
 
-func TestEmbeddedStoreIsBackedUpRestoredAndMoved(t *testing.T) {
+func TestT11EmbeddedStoreIsBackedUpRestoredAndMoved(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)

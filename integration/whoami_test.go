@@ -26,7 +26,7 @@ func asked(t testing.TB, a harness.Answer) map[string]any {
 	return fields
 }
 
-func TestWhoamiSaysWhatTheGatewayFoundOut(t *testing.T) {
+func TestE20WhoamiSaysWhatTheGatewayFoundOut(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	key := strings.Repeat("k", 40)
@@ -101,7 +101,7 @@ http://127.0.0.1:$PORT2 {
 	assert.Equal(t, map[string]any{"authenticated": false}, asked(t, other.Get("/", "Authorization: Token "+token, "Remote-User: root")), "nobody was asked")
 }
 
-func TestWhoamiShowsBrowsersAPage(t *testing.T) {
+func TestE20WhoamiShowsBrowsersAPage(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, "", `http://127.0.0.1:$PORT {
 	edge_auth default {

@@ -315,7 +315,7 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, current 
 	if wrong, err := i.wrongPassword(r, user, old); wrong != "" || err != nil {
 		return outcomeOfChange{wrong: wrong}, err
 	}
-	hash, err := passwords.Hash(fresh)
+	hash, err := i.passwords.Hash(r.Context(), fresh)
 	if err != nil {
 		return outcomeOfChange{}, err
 	}

@@ -52,6 +52,9 @@ func invalid(body any) *refusal { return &refusal{status: http.StatusBadRequest,
 // nonField is a complaint about a form as a whole.
 func nonField(text string) any { return map[string][]string{"non_field_errors": {text}} }
 
+// retryAfter is when to try again what could not be found out.
+const retryAfter = 2 * time.Second
+
 // refuse is the one place that turns an error into a status.
 func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	var refused *refusal
@@ -70,7 +73,7 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	default:
 		i.tellUnavailable(err)
 		refused = &refusal{
-			status: http.StatusServiceUnavailable, wait: 2 * time.Second,
+			status: http.StatusServiceUnavailable, wait: retryAfter,
 			body: coded("Service temporarily unavailable, try again later.", "service_unavailable"),
 		}
 	}
@@ -86,8 +89,16 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	return write(w, r, refused.status, refused.body)
 }
 
+// tellEvery is how often it is logged that something could not be found out: while a
+// store is away, every login would fill the log.
+const tellEvery = time.Minute
+
 func (i *Issuer) tellUnavailable(err error) {
-	i.logger.Error("issuer could not find out", zap.Error(err))
+	now, last := i.now().UnixNano(), i.told.Load()
+	if now-last < int64(tellEvery) && last != 0 || !i.told.CompareAndSwap(last, now) {
+		return
+	}
+	i.logger.Error("issuer could not find out (told once a minute at most)", zap.Error(err))
 }
 
 // seconds rounds a time up.

@@ -51,8 +51,7 @@ func readForm(r *http.Request) (*form, error) {
 	case "application/json":
 		return f, f.readJSON(data)
 	case "application/x-www-form-urlencoded":
-		f.readPairs(string(data))
-		return f, nil
+		return f, f.readPairs(string(data))
 	case "multipart/form-data":
 		return f, f.readParts(data, params["boundary"])
 	}
@@ -90,13 +89,26 @@ func pythonType(value any) string {
 	return "NoneType"
 }
 
-// readPairs reads an encoded form. Of fields by one name the last counts, as in
-// Django; what is not encoded as it should be stays as it is.
-func (f *form) readPairs(data string) {
+// readPairs reads an encoded form. What is not encoded as it should be stays as it
+// is.
+func (f *form) readPairs(data string) error {
 	for pair := range strings.SplitSeq(data, "&") {
 		name, value, _ := strings.Cut(pair, "=")
-		f.values[decoded(name)] = decoded(value)
+		if err := f.give(decoded(name), decoded(value)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// give fills a field in. One that stands twice would mean one thing here, and
+// another to whoever reads the same request elsewhere (RFC 6749, section 3.2).
+func (f *form) give(name, value string) error {
+	if _, given := f.values[name]; given {
+		return invalid(detail("A field stands twice in the form."))
+	}
+	f.values[name] = value
+	return nil
 }
 
 func decoded(text string) string {
@@ -121,8 +133,11 @@ func (f *form) readParts(data []byte, boundary string) error {
 		if err != nil {
 			return invalid(detail("Multipart form parse error - it is not as its boundary says"))
 		}
-		if part.FileName() == "" {
-			f.values[part.FormName()] = string(value)
+		if part.FileName() != "" {
+			continue
+		}
+		if err := f.give(part.FormName(), string(value)); err != nil {
+			return err
 		}
 	}
 }

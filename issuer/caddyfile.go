@@ -10,7 +10,7 @@ import (
 )
 
 var options = []string{
-	"access_lifetime", "audience", "claim", "csrf_cookie", "deliver", "issuer", "jwks", "jwt", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
+	"access_lifetime", "audience", "claim", "csrf_cookie", "deliver", "issuer", "jwks", "jwt", "login_lifetime", "login_rate", "refresh_lifetime", "rotate_refresh", "second_factor", "session", "token", "trusted_origins", "users",
 }
 
 // UnmarshalCaddyfile reads:
@@ -41,6 +41,7 @@ var options = []string{
 //		claim            <name> <field>
 //		access_lifetime  <duration>
 //		refresh_lifetime <duration>
+//		login_lifetime <duration>
 //		rotate_refresh   [off]
 //		deliver          body|cookie
 //		trusted_origins  <origin…>
@@ -116,6 +117,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, pair *JWT) (ofPair bool
 		return true, words.Duration(d, &pair.AccessLifetime)
 	case "refresh_lifetime":
 		return true, words.Duration(d, &pair.RefreshLifetime)
+	case "login_lifetime":
+		return true, words.Duration(d, &pair.LoginLifetime)
 	case "deliver":
 		return true, words.One(d, &pair.Deliver)
 	case "rotate_refresh":

@@ -46,7 +46,7 @@ func settings(variant string) *Issuer {
 	return i
 }
 
-func TestAnswersAreThoseOfRealSimpleJWT(t *testing.T) {
+func TestR01AnswersAreThoseOfRealSimpleJWT(t *testing.T) {
 	t.Parallel()
 	file, err := os.Open("testdata/drf/transcripts.jsonl")
 	require.NoError(t, err)

@@ -49,7 +49,7 @@ func TestOnlyEndpointsAreAnswered(t *testing.T) {
 	}
 }
 
-func TestOptionsTellsWhatIsAllowed(t *testing.T) {
+func TestR45OptionsTellsWhatIsAllowed(t *testing.T) {
 	t.Parallel()
 	i := configured(t, "edge_auth_issuer", djangoKey)
 	for path, want := range map[string]string{"/api/token/": "POST, OPTIONS", "/.well-known/jwks.json": "GET, HEAD, OPTIONS"} {
@@ -123,7 +123,7 @@ func TestOpaqueTokensAreOneALoginOrOneAUser(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestPublicKeysAreShownAndSecretsAreNot(t *testing.T) {
+func TestK35PublicKeysAreShownAndSecretsAreNot(t *testing.T) {
 	t.Parallel()
 	const private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGTA7rAMcrn9g\n-----END PRIVATE KEY-----"
 	i := configured(t, "edge_auth_issuer {\n jwt\n jwks\n issuer https://login.example.com/\n}", private)
@@ -154,7 +154,7 @@ func TestPublicKeysAreShownAndSecretsAreNot(t *testing.T) {
 	assert.JSONEq(t, `{"keys":[]}`, secret.get(http.MethodGet, "/.well-known/jwks.json").Body.String())
 }
 
-func TestBadBodiesAreToldWhatIsWrong(t *testing.T) {
+func TestR01BadBodiesAreToldWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	i := configured(t, "edge_auth_issuer {\n jwt\n login_rate 1000 1m\n}", djangoKey)
 	for body, want := range map[string]struct {

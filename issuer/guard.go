@@ -25,6 +25,7 @@ import (
 type guard struct {
 	store store.Store
 	rate  Rate
+	over  over
 }
 
 // familiar is how long an address counts as one of the user's.
@@ -34,6 +35,7 @@ const familiar = 30 * 24 * time.Hour
 type attempt struct {
 	counters []string
 	place    string // of the user and the address
+	familiar bool   // the user has logged in from there lately
 }
 
 // enter counts an attempt before the password is looked at, so that many at once
@@ -41,20 +43,27 @@ type attempt struct {
 func (g *guard) enter(ctx context.Context, user, address string) (attempt, error) {
 	user = strings.ToLower(user) // an application that is asked may not tell capitals apart
 	a := attempt{place: rateKey("place", user, address)}
-	byUser := rateKey("user", user)
+	byUser, byAddress := rateKey("user", user), rateKey("address", address)
+	if wait := g.over.wait(byAddress); wait > 0 {
+		return a, throttled(wait)
+	}
 	switch _, err := g.store.Get(ctx, a.place); {
 	case err == nil:
-		byUser = rateKey("user", user, address)
+		byUser, a.familiar = rateKey("user", user, address), true
 	case !errors.Is(err, store.ErrNotFound):
 		return a, fmt.Errorf("counting logins: %w", err)
 	}
-	a.counters = []string{byUser, rateKey("address", address)}
+	a.counters = []string{byUser, byAddress}
 	for _, counter := range a.counters {
+		if wait := g.over.wait(counter); wait > 0 {
+			return a, throttled(wait)
+		}
 		count, err := g.store.Add(ctx, counter, 1, time.Duration(g.rate.Window))
 		if err != nil {
 			return a, fmt.Errorf("counting logins: %w", err)
 		}
 		if count.Value > int64(g.rate.Attempts) {
+			g.over.note(counter, count.TTL)
 			return a, throttled(count.TTL)
 		}
 	}

@@ -6,12 +6,15 @@ package issuer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,6 +86,7 @@ type Issuer struct {
 	checkOrigin func(*http.Request) error
 	now         func() time.Time
 	logger      *zap.Logger
+	told        atomic.Int64 // when it was logged last that it could not find out, in Unix nanoseconds
 	audit       *audit.Log
 }
 
@@ -97,6 +101,11 @@ type JWT struct {
 
 	// RefreshLifetime of refresh tokens. Default: 1d.
 	RefreshLifetime caddy.Duration `json:"refresh_lifetime,omitempty"`
+
+	// LoginLifetime is how long a login is renewed at most, however often its tokens
+	// are refreshed: then the password is needed again. Default: 90d, or
+	// RefreshLifetime where that is longer.
+	LoginLifetime caddy.Duration `json:"login_lifetime,omitempty"`
 
 	// KeepRefresh lets a refresh token be used until it expires, as SimpleJWT does
 	// by default. Otherwise each can be used once, and gives the next.
@@ -160,6 +169,7 @@ const (
 	discoveryPath          = "/.well-known/openid-configuration"
 	defaultAccessLifetime  = 5 * time.Minute
 	defaultRefreshLifetime = 24 * time.Hour
+	defaultLoginLifetime   = 90 * 24 * time.Hour
 	maxLifetime            = 366 * 24 * time.Hour
 )
 
@@ -197,7 +207,7 @@ func (i *Issuer) provision(host Host, logger *zap.Logger) error {
 	i.store, i.ring = host.Store(), host.SigningKeys()
 	i.verifier = jwt.NewVerifier(i.ring, func() time.Time { return i.now() })
 	i.passwords = passwords.Shared()
-	i.guard = guard{store: i.store, rate: *i.LoginRate}
+	i.guard = guard{store: i.store, rate: *i.LoginRate, over: over{now: store.Now}}
 	for _, provision := range []func() error{i.provisionUsers, i.provisionSession} {
 		if err := provision(); err != nil {
 			return err
@@ -221,6 +231,7 @@ func (i *Issuer) setDefaults() {
 		i.JWT.Path = cmp.Or(i.JWT.Path, defaultJWTPath)
 		i.JWT.AccessLifetime = cmp.Or(i.JWT.AccessLifetime, caddy.Duration(defaultAccessLifetime))
 		i.JWT.RefreshLifetime = cmp.Or(i.JWT.RefreshLifetime, caddy.Duration(defaultRefreshLifetime))
+		i.JWT.LoginLifetime = cmp.Or(i.JWT.LoginLifetime, max(caddy.Duration(defaultLoginLifetime), i.JWT.RefreshLifetime))
 		i.JWT.Deliver = cmp.Or(i.JWT.Deliver, deliverBody)
 	}
 	if i.Token != nil {
@@ -294,13 +305,16 @@ func (i *Issuer) checkPaths() error {
 }
 
 func (j *JWT) check() error {
-	for name, lifetime := range map[string]caddy.Duration{"access_lifetime": j.AccessLifetime, "refresh_lifetime": j.RefreshLifetime} {
+	for name, lifetime := range map[string]caddy.Duration{"access_lifetime": j.AccessLifetime, "refresh_lifetime": j.RefreshLifetime, "login_lifetime": j.LoginLifetime} {
 		if d := time.Duration(lifetime); d < time.Second || d > maxLifetime {
 			return fmt.Errorf("%s of %v: 1s to %v would do", name, d, maxLifetime)
 		}
 	}
 	if j.RefreshLifetime < j.AccessLifetime {
 		return fmt.Errorf("refresh_lifetime of %v is shorter than access_lifetime of %v", time.Duration(j.RefreshLifetime), time.Duration(j.AccessLifetime))
+	}
+	if j.LoginLifetime < j.RefreshLifetime {
+		return fmt.Errorf("login_lifetime of %v is shorter than refresh_lifetime of %v", time.Duration(j.LoginLifetime), time.Duration(j.RefreshLifetime))
 	}
 	for _, claim := range j.Claims {
 		if err := claim.check(); err != nil {
@@ -401,10 +415,22 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	case answer == nil:
 		return write(w, r, http.StatusMethodNotAllowed, detail(fmt.Sprintf("Method %q not allowed.", r.Method)))
 	}
-	if err := answer(w, r); err != nil {
+	if err := i.try(answer, w, r); err != nil {
 		return i.refuse(w, r, err)
 	}
 	return nil
+}
+
+// try answers a request. A panic is one more way of not knowing.
+func (i *Issuer) try(answer func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			i.logger.Error("issuer panicked", zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			w.Header().Del("Set-Cookie")
+			err = errors.New("issuer panicked")
+		}
+	}()
+	return answer(w, r)
 }
 
 // prefixOf is what handle_path, or another rewrite, has taken from before the

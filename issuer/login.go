@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edgeauth/caddy-edgeauth/internal/audit"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
@@ -48,7 +49,11 @@ func (i *Issuer) checkPassword(r *http.Request, name, password string) (records.
 		i.loginRefused(r, name, err)
 		return records.User{}, err
 	}
-	user, err := i.users.logIn(r.Context(), name, password)
+	ctx := r.Context()
+	if attempt.familiar {
+		ctx = queue.First(ctx)
+	}
+	user, err := i.users.logIn(ctx, name, password)
 	switch {
 	case errors.Is(err, records.ErrLogin):
 		i.audit.Write(r, audit.Event{Name: audit.LoginFailed, User: i.typedName(context.WithoutCancel(r.Context()), name), Reason: err})

@@ -217,6 +217,7 @@ func (p *pages) show(w http.ResponseWriter, r *http.Request, status int, name, s
 	h.Set("Content-Language", tag)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", fmt.Sprintf(p.csp, nonce))
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept-Language")

@@ -4,12 +4,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 // byPlainHTTP reports whether a browser has come here by plain HTTP, over which it
@@ -52,26 +55,38 @@ func losesCookies(r *http.Request) bool {
 // plain HTTP too.
 func isBrowsing(r *http.Request) bool { return r.Header.Get("Upgrade-Insecure-Requests") == "1" }
 
-// hosts are hosts that the log has been told of: each once in the life of the
-// process, and not more than could be ours, since clients name them.
+// hosts are hosts that the log has been told of, in that order. Clients name them, so
+// there are bounds: who makes names up takes the places of others, which are told of
+// again, and the log gets no more than a few at first, and then one in a while.
 type hosts struct {
-	mu   sync.Mutex
-	told map[string]bool
+	mu   sync.Mutex // guards what follows
+	told []string
+	last time.Duration // by store.Now, when the last but the first few was told of
 }
 
-const maxHosts = 100
+const (
+	maxHosts   = 100
+	firstHosts = 10
+	hostsEvery = time.Minute
+)
 
-// first reports whether a host was not there yet.
-func (h *hosts) first(name string) bool {
+// first reports whether a host is to be told of.
+func (h *hosts) first(name string, now time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.told[name] || len(h.told) == maxHosts {
+	if slices.Contains(h.told, name) {
 		return false
 	}
-	if h.told == nil {
-		h.told = make(map[string]bool)
+	if len(h.told) >= firstHosts {
+		if h.last > 0 && now-h.last < hostsEvery {
+			return false
+		}
+		h.last = now
 	}
-	h.told[name] = true
+	if len(h.told) == maxHosts {
+		h.told = slices.Delete(h.told, 0, 1)
+	}
+	h.told = append(h.told, name)
 	return true
 }
 
@@ -80,7 +95,7 @@ var plainHosts hosts
 // tellPlain warns of a host where logins are lost.
 func (i *Issuer) tellPlain(r *http.Request) {
 	host := identity.SafeText(r.Host)
-	if len(host) > identity.MaxID || !plainHosts.first(host) {
+	if len(host) > identity.MaxID || !plainHosts.first(host, store.Now()) {
 		return
 	}
 	i.logger.Warn("browsers come to the login by plain HTTP, over which they keep no cookie of ours: serve this host by HTTPS; where a proxy in front does, let it send X-Forwarded-Proto",

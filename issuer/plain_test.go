@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -63,7 +64,7 @@ func (i *testIssuer) toldOf(host string) int {
 
 const noLogin = "over which your browser keeps no login"
 
-func TestLoginThatWouldBeLostIsToldAndNotMade(t *testing.T) {
+func TestS23LoginThatWouldBeLostIsToldAndNotMade(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	const host, form = "lost.example.com", "Content-Type: application/x-www-form-urlencoded"
@@ -113,12 +114,20 @@ func TestTokensInCookiesThatAreLostAreWarnedAboutOnce(t *testing.T) {
 	assert.Equal(t, 1, i.toldOf("spa.example.com"))
 }
 
-func TestHostsThatClientsNameFillNoMemory(t *testing.T) {
+func TestHostsThatClientsNameFillNeitherMemoryNorTheLog(t *testing.T) {
 	t.Parallel()
 	var told hosts
+	lines := 0
+	for n := range 10_000 { // within ten seconds
+		if told.first(fmt.Sprint(n), time.Second+time.Duration(n)*time.Millisecond) {
+			lines++
+		}
+	}
+	assert.Equal(t, firstHosts+1, lines)
+	assert.False(t, told.first("0", time.Hour), "once is enough")
+	assert.True(t, told.first("app.example.com", time.Hour), "whatever others have named")
 	for n := range 2 * maxHosts {
-		assert.Equal(t, n < maxHosts, told.first(fmt.Sprint(n)))
+		assert.True(t, told.first(fmt.Sprint("later ", n), time.Hour+time.Duration(n+1)*hostsEvery))
 	}
 	assert.Len(t, told.told, maxHosts)
-	assert.False(t, told.first("0"))
 }

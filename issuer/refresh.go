@@ -213,12 +213,28 @@ func (i *Issuer) nextOf(r *http.Request, login records.Login, jti string) (*reco
 		next := login
 		next.Previous, next.Client = login.Current, client
 		next.Current, next.Access = newJTI(), newJTI()
-		next.Issued, next.Expires = now, now.Add(time.Duration(i.JWT.RefreshLifetime))
+		next.Issued, next.Expires = now, i.renewedUntil(login, now)
+		if !next.Expires.After(now) {
+			return nil, i.verifier.Refuse("login is older than login_lifetime", "Token is expired")
+		}
 		return &next, nil
 	case jti == login.Previous && client == login.Client && i.now().Before(login.Issued.Add(refreshGrace)):
 		return nil, nil
 	}
 	return nil, errReused
+}
+
+// renewedUntil is when the next refresh token of a login expires: no later than
+// the login itself, however often it is renewed.
+func (i *Issuer) renewedUntil(login records.Login, now time.Time) time.Time {
+	expires := now.Add(time.Duration(i.JWT.RefreshLifetime))
+	if login.AuthTime.IsZero() { // a token of an application that does not say
+		return expires
+	}
+	if end := login.AuthTime.Add(time.Duration(i.JWT.LoginLifetime)); end.Before(expires) {
+		return end
+	}
+	return expires
 }
 
 // clientOf tells clients apart, by a digest of what is known of them.

@@ -58,7 +58,7 @@ func claimsOf(t testing.TB, i *testIssuer, token string) map[string]any {
 	return claims
 }
 
-func TestEachRefreshTokenIsUsedOnce(t *testing.T) {
+func TestR10EachRefreshTokenIsUsedOnce(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
 	first := obtained(t, i)
@@ -88,7 +88,7 @@ func TestEachRefreshTokenIsUsedOnce(t *testing.T) {
 	assert.Equal(t, "alice", stolen.All()[0].ContextMap()["user"])
 }
 
-func TestLostAnswerIsGivenAgainToTheSameClientForAShortTime(t *testing.T) {
+func TestR20R21LostAnswerIsGivenAgainToTheSameClientForAShortTime(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
 	first := obtained(t, i)
@@ -104,7 +104,7 @@ func TestLostAnswerIsGivenAgainToTheSameClientForAShortTime(t *testing.T) {
 	refuses(t, i, third["refresh"], "Token is blacklisted") // by another client, so there is a thief
 }
 
-func TestOfManyRefreshesAtOnceOneFamilyLivesOn(t *testing.T) {
+func TestR20OfManyRefreshesAtOnceOneFamilyLivesOn(t *testing.T) {
 	t.Parallel()
 	i, _ := rotating(t)
 	first := obtained(t, i)
@@ -138,7 +138,7 @@ func TestKeptRefreshTokenIsUsedUntilItExpires(t *testing.T) {
 	refuses(t, i, first["refresh"], "Token is expired")
 }
 
-func TestBlacklistEndsTheLogin(t *testing.T) {
+func TestR30BlacklistEndsTheLogin(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
 	first := obtained(t, i)
@@ -177,21 +177,22 @@ func TestEndOfALoginEndsAllItsAccessTokens(t *testing.T) {
 			i, pass := rotating(t)
 			i.JWT.KeepRefresh = c.keep
 			first, other := obtained(t, i), obtained(t, i)
-			pairs, refresh := []map[string]string{first}, first["refresh"]
-			for range 3 {
+			refresh := first["refresh"]
+			var pairs [3]map[string]string
+			for n := range pairs {
 				pass(90 * time.Second) // the first access token ends, those after it don't
-				next := use(t, i, refresh)
-				pairs, refresh = append(pairs, next), cmp.Or(next["refresh"], refresh)
+				pairs[n] = use(t, i, refresh)
+				refresh = cmp.Or(pairs[n]["refresh"], refresh)
 			}
 			pass(59 * time.Second)
 			live := func(access string) int {
 				return i.post("/api/token/verify/", `{"token":"`+access+`"}`).Code
 			}
-			for n, p := range pairs[1:] {
+			for n, p := range pairs {
 				require.Equal(t, http.StatusOK, live(p["access"]), n)
 			}
 			c.end(t, i, first["refresh"], refresh)
-			for n, p := range pairs[1:] {
+			for n, p := range pairs {
 				assert.Equal(t, http.StatusBadRequest, live(p["access"]), n)
 			}
 			assert.Equal(t, http.StatusOK, live(use(t, i, other["refresh"])["access"]), "another login lives on")
@@ -199,7 +200,7 @@ func TestEndOfALoginEndsAllItsAccessTokens(t *testing.T) {
 	}
 }
 
-func TestRefreshAsksWhetherTheUserIsStillWelcome(t *testing.T) {
+func TestR33RefreshAsksWhetherTheUserIsStillWelcome(t *testing.T) {
 	t.Parallel()
 	no := false
 	for name, c := range map[string]struct {
@@ -231,7 +232,7 @@ func TestRefreshAsksWhetherTheUserIsStillWelcome(t *testing.T) {
 	}
 }
 
-func TestStoreThatIsDownIsNoRefusal(t *testing.T) {
+func TestR31StoreThatIsDownIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	i, _ := rotating(t)
 	i.JWT.Deliver = deliverCookie
@@ -247,7 +248,7 @@ func TestStoreThatIsDownIsNoRefusal(t *testing.T) {
 	}
 }
 
-func TestTokensInCookiesAreInNoBody(t *testing.T) {
+func TestR43TokensInCookiesAreInNoBody(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
 	i.JWT.Deliver = deliverCookie

@@ -58,7 +58,7 @@ func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	}
 }
 
-func TestScriptsSendTheCodeAlong(t *testing.T) {
+func TestL22ScriptsSendTheCodeAlong(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	code, recovery := second(t, i)
@@ -96,7 +96,7 @@ func TestScriptsSendTheCodeAlong(t *testing.T) {
 	i.post("/api-token-auth/", credentials)
 }
 
-func TestCodesAreNotGuessed(t *testing.T) {
+func TestL22CodesAreNotGuessed(t *testing.T) {
 	t.Parallel()
 	i := configured(t, "edge_auth_issuer {\n jwt\n session\n}", djangoKey)
 	code, _ := second(t, i)
@@ -112,7 +112,7 @@ func TestCodesAreNotGuessed(t *testing.T) {
 	assert.Equal(t, http.StatusTooManyRequests, w.Code)
 }
 
-func TestOneCodeLetsOneIn(t *testing.T) {
+func TestL22OneCodeLetsOneIn(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	code, _ := second(t, i)

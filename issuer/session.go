@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -125,6 +127,7 @@ func (i *Issuer) failPage(w http.ResponseWriter, r *http.Request, err error) err
 		return i.pages.show(w, r, refused.status, "message.html", "", "form_bad", nil)
 	}
 	i.tellUnavailable(err)
+	w.Header().Set("Retry-After", strconv.Itoa(seconds(retryAfter)))
 	return i.pages.show(w, r, http.StatusServiceUnavailable, "message.html", "", "unavailable", nil)
 }
 
@@ -329,11 +332,14 @@ func (i *Issuer) safeNext(asked string) string {
 	case err != nil || asked == "":
 		return i.Session.Home
 	case isLocal(asked):
+		if !isPlainPath(u.Path) {
+			return i.Session.Home
+		}
 		if path := strings.TrimSuffix(u.Path, "/"); path == strings.TrimSuffix(i.Session.Path, "/") || path == strings.TrimSuffix(i.Session.Logout, "/") {
 			return i.Session.Home
 		}
 		return asked
-	case !strings.ContainsFunc(asked, isControl) && !strings.Contains(asked, "\\") && slices.Contains(i.Session.NextOrigins, u.Scheme+"://"+u.Host):
+	case u.User == nil && !strings.ContainsFunc(asked, isControl) && !strings.Contains(asked, "\\") && slices.Contains(i.Session.NextOrigins, u.Scheme+"://"+u.Host):
 		return asked
 	}
 	return i.Session.Home
@@ -343,6 +349,12 @@ func (i *Issuer) safeNext(asked string) string {
 // take a backslash for a slash, and overlook line breaks.
 func isLocal(text string) bool {
 	return strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//") && !strings.Contains(text, "\\") && !strings.ContainsFunc(text, isControl)
+}
+
+// isPlainPath reports whether a path without its percent-encoding leads nowhere
+// else either: whatever stands behind this site may redirect to it as it is.
+func isPlainPath(path string) bool {
+	return !strings.HasPrefix(path, "//") && !strings.Contains(path, "\\") && !strings.ContainsFunc(path, unicode.IsControl)
 }
 
 func isControl(c rune) bool { return c <= ' ' || c == 0x7f }

@@ -57,42 +57,94 @@ func loggedIn(t testing.TB, i *testIssuer) string {
 
 func TestLoginLeadsBackAndNowhereElse(t *testing.T) {
 	t.Parallel()
-	i := browsed(t, "home /start\n next_origins https://app.example.com")
-	for next, want := range map[string]string{
-		"":                                 "/start",
-		"/app?a=1&b=%20#x":                 "/app?a=1&b=%20#x",
-		"/app/":                            "/app/",
-		"https://app.example.com/x?y":      "https://app.example.com/x?y",
-		"https://app.example.com":          "https://app.example.com",
-		"http://app.example.com/":          "/start",
-		"https://app.example.com.evil/":    "/start",
-		"https://app.example.com@evil/":    "/start",
-		"https://app.example.com:444/":     "/start",
-		"https://evil.example/":            "/start",
-		"//evil.example/":                  "/start",
-		"///evil.example/":                 "/start",
-		"/\\evil.example/":                 "/start",
-		"\\\\evil.example":                 "/start",
-		"/\t/evil.example/":                "/start",
-		"/a\r\nSet-Cookie: x=y":            "/start",
-		"https:evil.example":               "/start",
-		"https:/\\evil.example":            "/start",
-		"javascript:alert(1)":              "/start",
-		"JavaScript://app.example.com/%0a": "/start",
-		"data:text/html,x":                 "/start",
-		"evil.example":                     "/start",
-		"/login/":                          "/start",
-		"/login?next=/x":                   "/start",
-		"/logout/":                         "/start",
-		"%2f%2fevil.example":               "/start",
+	i := browsed(t, "home /start\n next_origins https://app.example.com https://good.com:8443")
+	for _, c := range []struct{ name, next, want string }{
+		{"nothing", "", "/start"},
+		{"path", "/app?a=1&b=%20#x", "/app?a=1&b=%20#x"},
+		{"folder", "/app/", "/app/"},
+		{"path with a blank and a backslash in the query", "/my%20app?a=%5C", "/my%20app?a=%5C"},
+		{"listed", "https://app.example.com/x?y", "https://app.example.com/x?y"},
+		{"listed, without a path", "https://app.example.com", "https://app.example.com"},
+		{"listed with a port", "https://good.com:8443/x", "https://good.com:8443/x"},
+		{"L30 two slashes", "//evil.example/", "/start"},
+		{"L30 three slashes", "///evil.example/", "/start"},
+		{"L30 slash and backslash", "/\\evil.example/", "/start"},
+		{"L30 backslash and slash", "\\/evil.example/", "/start"},
+		{"L30 two backslashes", "\\\\evil.example", "/start"},
+		{"L30 encoded tab", "/%09/evil.example", "/start"},
+		{"L30 tab", "/\t/evil.example/", "/start"},
+		{"L30 encoded backslash", "/%5cevil.example", "/start"},
+		{"L30 encoded slash", "/%2fevil.example", "/start"},
+		{"L30 two encoded slashes", "%2f%2fevil.example", "/start"},
+		{"L31 https", "https://evil.example/", "/start"},
+		{"L31 without slashes", "https:evil.example", "/start"},
+		{"L31 http without slashes", "http:evil.example", "/start"},
+		{"L31 one slash", "https:/evil.example", "/start"},
+		{"L31 slash and backslash", "https:/\\evil.example", "/start"},
+		{"L31 javascript", "javascript:alert(1)", "/start"},
+		{"L31 javascript with a listed host", "JavaScript://app.example.com/%0a", "/start"},
+		{"L31 data", "data:text/html,x", "/start"},
+		{"L31 control character before the scheme", "\x01javascript:alert(1)", "/start"},
+		{"L31 listed, but by http", "http://app.example.com/", "/start"},
+		{"L32 line break", "/a\r\nSet-Cookie: x=y", "/start"},
+		{"L32 encoded line break", "/a%0d%0aSet-Cookie:x=y", "/start"},
+		{"L32 NUL", "/a\x00", "/start"},
+		{"L32 encoded NUL", "/a%00", "/start"},
+		{"L33 user", "https://app.example.com@evil/", "/start"},
+		{"L33 encoded user", "https://app.example.com%40evil/", "/start"},
+		{"L33 fragment before the host", "https://app.example.com#@evil/", "https://app.example.com#@evil/"}, // to browsers too, the host ends at the #
+		{"L33 backslash before the host", "https://app.example.com\\@evil/", "/start"},
+		{"L33 somebody at a listed host", "https://mallory@app.example.com/", "/start"},
+		{"L33 port", "https://app.example.com:444/", "/start"},
+		{"L33 without its port", "https://good.com/", "/start"},
+		{"L35 suffix", "https://app.example.com.evil/", "/start"},
+		{"L35 prefix", "https://evilapp.example.com/", "/start"},
+		{"L35 dot at the end", "https://app.example.com./", "/start"},
+		{"L35 letter that looks alike", "https://аpp.example.com/", "/start"},
+		{"L36 name", "admin", "/start"},
+		{"L36 host", "evil.example", "/start"},
+		{"L36 this folder", "./", "/start"},
+		{"L36 folder above", "../", "/start"},
+		{"L36 query", "?x", "/start"},
+		{"L36 fragment", "#x", "/start"},
+		{"L36 large", "/" + strings.Repeat("x", 60<<10), "/" + strings.Repeat("x", 60<<10)},
+		{"L37 login", "/login/", "/start"},
+		{"L37 login that leads to login", "/login/?next=/login/?next=/x", "/start"},
+		{"L37 login without a slash", "/login?next=/x", "/start"},
+		{"L37 encoded login", "/%6cogin/", "/start"},
+		{"L37 logout", "/logout/", "/start"},
 	} {
-		w := i.submit("/login/", loginOf("alice", "wonderland", next))
-		require.Equal(t, http.StatusSeeOther, w.Code, next)
-		assert.Equal(t, want, w.Header().Get("Location"), next)
+		t.Run(c.name, func(t *testing.T) {
+			w := i.submit("/login/", loginOf("alice", "wonderland", c.next))
+			require.Equal(t, http.StatusSeeOther, w.Code)
+			assert.Equal(t, []string{c.want}, w.Header().Values("Location"))
+		})
 	}
 }
 
-func TestLoginPageTellsWhatIsWrongAndKeepsTheName(t *testing.T) {
+// Of two, neither counts; the page in the query only fills the form in.
+func TestL38TwoNextsAreRefused(t *testing.T) {
+	t.Parallel()
+	i := browsed(t, "")
+	form := loginOf("alice", "wonderland", "/a")
+	form.Add("next", "/b")
+	w := i.submit("/login/", form)
+	assert.Equal(t, http.StatusBadRequest, w.Code)
+	assert.Empty(t, w.Header().Values("Set-Cookie"))
+	for _, array := range []string{`["/a"]`, `{"a":"/a"}`, `true`} {
+		w = i.post("/login/", `{"username":"alice","password":"wonderland","next":`+array+`}`)
+		assert.JSONEq(t, `{"next":"/"}`, w.Body.String(), array)
+	}
+	w = i.post("/login/", `{"username":"alice","password":"wonderland","next":"/a","next":"//evil.example"}`)
+	assert.Equal(t, http.StatusBadRequest, w.Code)
+	w = i.submit("/login/?next=//evil.example", loginOf("alice", "wonderland", "/a"))
+	assert.Equal(t, "/a", w.Header().Get("Location"))
+	w = i.submit("/login/?next=//evil.example", url.Values{"username": {"alice"}, "password": {"wonderland"}})
+	assert.Equal(t, "/", w.Header().Get("Location"))
+	assert.Equal(t, 1, strings.Count(i.page("/login/?next=/a&next=//evil.example").Body.String(), `name="next"`))
+}
+
+func TestL41LoginPageTellsWhatIsWrongAndKeepsTheName(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	for name, c := range map[string]struct {
@@ -121,7 +173,7 @@ func TestLoginPageTellsWhatIsWrongAndKeepsTheName(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "You are logged out.")
 }
 
-func TestOtherSitesLogNobodyInOrOut(t *testing.T) {
+func TestC76S61OtherSitesLogNobodyInOrOut(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	cookie := loggedIn(t, i)
@@ -163,7 +215,7 @@ func TestSessionsAreToldApartByDevice(t *testing.T) {
 	assert.NotContains(t, body, strings.Repeat("x", 200), "bounded")
 }
 
-func TestLoginNeverKeepsTheSessionThatWasThere(t *testing.T) {
+func TestS20S22L43LoginNeverKeepsTheSessionThatWasThere(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "lifetime 2h")
 	first := loggedIn(t, i)
@@ -198,7 +250,7 @@ func TestScriptsLogInWithJSON(t *testing.T) {
 	assert.Empty(t, sessionOf(t, w))
 }
 
-func TestLogoutEndsOneOrAll(t *testing.T) {
+func TestS61S63LogoutEndsOneOrAll(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	here, there := loggedIn(t, i), loggedIn(t, i)
@@ -226,7 +278,7 @@ func TestLoginInTheSecondOfAnEndCounts(t *testing.T) {
 	use(t, i, obtained(t, i)["refresh"])
 }
 
-func TestAccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
+func TestS63E20AccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	w := i.page("/account/")
@@ -285,7 +337,7 @@ func TestAccountShowsAndEndsOnlyOnesOwn(t *testing.T) {
 	assert.Equal(t, http.StatusOK, do("do", "end_session", "id", "gone").Code)
 }
 
-func TestPasswordIsChangedByWhoKnowsIt(t *testing.T) {
+func TestS65R34PasswordIsChangedByWhoKnowsIt(t *testing.T) {
 	t.Parallel()
 	list := filepath.Join(t.TempDir(), "breached.txt")
 	require.NoError(t, os.WriteFile(list, []byte("correct horse\r\n\nB1B3773A05C0ED0176787A4F1574FF0075F7521E:9\n"), 0o600)) // qwerty
@@ -318,7 +370,7 @@ func TestPasswordIsChangedByWhoKnowsIt(t *testing.T) {
 	assert.Equal(t, http.StatusSeeOther, i.submit("/login/", loginOf("alice", "looking glass", "")).Code)
 }
 
-func TestPagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
+func TestS64L21PagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
 	cookie := loggedIn(t, i)
@@ -326,6 +378,7 @@ func TestPagesWithoutStoreSayThatItIsUnknown(t *testing.T) {
 	assert.Equal(t, http.StatusOK, i.page("/login/").Code)
 	for _, w := range []*httptest.ResponseRecorder{i.page("/account/", cookie), i.submit("/login/", loginOf("alice", "wonderland", "")), i.submit("/logout/", nil, cookie)} {
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.Equal(t, "2", w.Header().Get("Retry-After"))
 		assert.Contains(t, w.Body.String(), "<!doctype html>")
 		assert.Empty(t, w.Header().Values("Set-Cookie"), "nobody is logged out")
 	}

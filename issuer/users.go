@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/records"
 	"github.com/edgeauth/caddy-edgeauth/store"
@@ -64,7 +65,7 @@ func (i *Issuer) provisionUsers() error {
 		}
 		i.users = &listed
 	case i.Users.HTTP != "":
-		i.users = &ofApp{address: i.Users.HTTP, store: i.store, client: &http.Client{
+		i.users = &ofApp{address: i.Users.HTTP, store: i.store, asking: queue.New(maxAppAsked, maxAppWaiting, queue.OldestFirst), client: &http.Client{
 			Timeout:       appTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a login page is no yes
 		}}
@@ -129,16 +130,22 @@ func known(ctx context.Context, s store.Store, told records.User) (records.User,
 type ofApp struct {
 	address string
 	store   store.Store
+	asking  *queue.Queue
 	client  *http.Client
 }
 
 const (
-	appTimeout   = 5 * time.Second
+	appTimeout   = 5 * time.Second // of a question, and of the wait before it
 	maxAppAnswer = 64 << 10
+
+	// maxAppAsked is how many logins an application is asked about at once: it hashes
+	// passwords too.
+	maxAppAsked   = 16
+	maxAppWaiting = 256
 )
 
 func (a *ofApp) logIn(ctx context.Context, name, password string) (records.User, error) {
-	told, err := a.ask(ctx, name, password)
+	told, err := a.askInTurn(ctx, name, password)
 	if err != nil {
 		return records.User{}, err
 	}
@@ -159,6 +166,17 @@ func (a *ofApp) logIn(ctx context.Context, name, password string) (records.User,
 func (a *ofApp) knows(ctx context.Context, name string) bool { return isKept(ctx, a.store, name) }
 
 func (*ofApp) changeable() bool { return false }
+
+// askInTurn asks when it is this login's turn.
+func (a *ofApp) askInTurn(ctx context.Context, name, password string) (records.User, error) {
+	waits, cancel := context.WithTimeout(ctx, appTimeout)
+	defer cancel()
+	if err := a.asking.Enter(waits); err != nil {
+		return records.User{}, fmt.Errorf("asking the application: %w", err)
+	}
+	defer a.asking.Leave()
+	return a.ask(ctx, name, password)
+}
 
 // ask sends a name and a password to the application.
 func (a *ofApp) ask(ctx context.Context, name, password string) (records.User, error) {

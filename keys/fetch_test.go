@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBytesCountAndNotWhatTheAnswerSaysTheyAre(t *testing.T) {
+func TestK09BytesCountAndNotWhatTheAnswerSaysTheyAre(t *testing.T) {
 	t.Parallel()
 	set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
 	for _, contentType := range []string{"application/jwk-set+json", "application/json; charset=utf-8", "text/html", "image/png", ""} {
@@ -101,7 +101,7 @@ func trusting(t *testing.T, url string, pool *x509.CertPool) *watched {
 	return w
 }
 
-func TestConnectionToAnIssuerMustBeSafe(t *testing.T) {
+func TestK16ConnectionToAnIssuerMustBeSafe(t *testing.T) {
 	t.Parallel()
 	ours := newAuthority(t)
 	for name, c := range map[string]struct {
@@ -132,7 +132,7 @@ func TestConnectionToAnIssuerMustBeSafe(t *testing.T) {
 	}
 }
 
-func TestNoRedirectLeadsFromHTTPSToHTTP(t *testing.T) {
+func TestK18NoRedirectLeadsFromHTTPSToHTTP(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"http://idp.example.com/keys", "http://localhost/keys", "https://idp.example.com:444/keys"} {
 		i, w := new(issuer), watch(t, "https://idp.example.com/keys")
@@ -162,7 +162,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestNoMoreThanAMebibyteIsRead(t *testing.T) {
+func TestK10NoMoreThanAMebibyteIsRead(t *testing.T) {
 	t.Parallel()
 	body := new(endless)
 	w := watch(t, "https://idp.example.com/keys")
@@ -189,7 +189,7 @@ func TestFailureIsFollowedByAnotherConnection(t *testing.T) {
 	assert.NotEqual(t, from[0], from[1])
 }
 
-func TestIssuerThatHangsBeforeItAnswersIsGivenUp(t *testing.T) {
+func TestK12IssuerThatHangsBeforeItAnswersIsGivenUp(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -203,7 +203,7 @@ func TestIssuerThatHangsBeforeItAnswersIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestIssuerIsNotLookedForWhereItCannotBe(t *testing.T) {
+func TestK21IssuerIsNotLookedForWhereItCannotBe(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		configured, named, at string
@@ -248,7 +248,7 @@ func TestIssuerIsNotLookedForWhereItCannotBe(t *testing.T) {
 	}
 }
 
-func TestIssuerElsewhereMayNotSendUsToThisMachine(t *testing.T) {
+func TestK21IssuerElsewhereMayNotSendUsToThisMachine(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "localhost", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestIssuerElsewhereMayNotSendUsToThisMachine(t *testing.T) {
 	}
 }
 
-func TestKeysOnAnotherHostAreToldOnce(t *testing.T) {
+func TestK19KeysOnAnotherHostAreToldOnce(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
@@ -289,7 +289,7 @@ func TestKeysOnAnotherHostAreToldOnce(t *testing.T) {
 }
 
 // What an issuer lists as supported widens nothing.
-func TestAlgorithmsThatADiscoveryDocumentListsAreNotLookedAt(t *testing.T) {
+func TestK20AlgorithmsThatADiscoveryDocumentListsAreNotLookedAt(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
@@ -308,7 +308,7 @@ func TestAlgorithmsThatADiscoveryDocumentListsAreNotLookedAt(t *testing.T) {
 	}
 }
 
-func TestSetsThatAreGivenBackLeaveNoConnection(t *testing.T) {
+func TestK34SetsThatAreGivenBackLeaveNoConnection(t *testing.T) {
 	t.Parallel()
 	i := new(issuer)
 	i.publishes("a")

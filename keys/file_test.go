@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestChangedKeyFileIsReadAnew(t *testing.T) {
+func TestK37ChangedKeyFileIsReadAnew(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.jwks")
 	written := time.Now().Add(-time.Hour)

@@ -126,7 +126,7 @@ func TestHoldsRefetchesInTheBackgroundAndNeverWaits(t *testing.T) {
 	require.False(t, w.Holds(a.Serial()))
 }
 
-func TestKeyHoldsForADayWhileTheIssuerIsDownButNoLonger(t *testing.T) {
+func TestK15KeyHoldsForADayWhileTheIssuerIsDownButNoLonger(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		i.publishes("a")
 		a := w.key("a")

@@ -144,7 +144,7 @@ func TestKeysThatWillNotDoAreRefused(t *testing.T) {
 	}
 }
 
-func TestUnknownKeysOfASetAreSkippedAndNamed(t *testing.T) {
+func TestK05UnknownKeysOfASetAreSkippedAndNamed(t *testing.T) {
 	t.Parallel()
 	loaded, err := Read([]byte(asSet(
 		`{"kty":"AKP","alg":"ML-DSA-44","kid":"new","pub":"AA"}`, `{"kty":"EC","crv":"P-9","x":"AA","y":"AA"}`,
@@ -158,7 +158,7 @@ func TestUnknownKeysOfASetAreSkippedAndNamed(t *testing.T) {
 	require.ErrorContains(t, loaded.Skipped[1], `key 2 of the set: `)
 }
 
-func TestKeysThatShareAnID(t *testing.T) {
+func TestK06KeysThatShareAnID(t *testing.T) {
 	t.Parallel()
 	var jwks [3]string
 	var signers [3]*ecdsa.PrivateKey

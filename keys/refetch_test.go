@@ -143,7 +143,7 @@ func TestNothingIsEverFetchedOfASetThatNobodyAskedFor(t *testing.T) {
 	})
 }
 
-func TestStalledIssuerHoldsUpNoKnownKey(t *testing.T) {
+func TestK12StalledIssuerHoldsUpNoKnownKey(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		i.publishes("a")
 		a := w.key("a")
@@ -177,7 +177,7 @@ func TestStalledIssuerHoldsUpNoKnownKey(t *testing.T) {
 	})
 }
 
-func TestIssuerThatIsDownAtStartIsTriedInTheBackground(t *testing.T) {
+func TestK14IssuerThatIsDownAtStartIsTriedInTheBackground(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		i.fails()
 		require.Equal(t, unavailable, w.findAtOnce("a"))
@@ -200,7 +200,7 @@ func TestIssuerThatIsDownAtStartIsTriedInTheBackground(t *testing.T) {
 	})
 }
 
-func TestDestructEndsTheTimerAndTheFetchUnderWay(t *testing.T) {
+func TestK34DestructEndsTheTimerAndTheFetchUnderWay(t *testing.T) {
 	t.Parallel()
 	t.Run("between fetches", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, i *issuer, w *watched) {

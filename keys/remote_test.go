@@ -136,7 +136,7 @@ func TestNothingIsFetchedBeforeItIsNeeded(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestRotatedKeyIsFetchedAtOnceAndTheOldOneVerifiesOn(t *testing.T) {
+func TestK01K02RotatedKeyIsFetchedAtOnceAndTheOldOneVerifiesOn(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -158,7 +158,7 @@ func TestKnownKidOfAnotherAlgorithmIsNotSought(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestFirstCallersShareOneFetch(t *testing.T) {
+func TestK33FirstCallersShareOneFetch(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -185,7 +185,7 @@ func TestFirstCallersShareOneFetch(t *testing.T) {
 	require.EqualValues(t, 1, i.hits.Load())
 }
 
-func TestKeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
+func TestK03KeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -196,7 +196,7 @@ func TestKeyTakenBackWhileTheMachineSleptIsNotUsed(t *testing.T) {
 	require.Equal(t, rejected, w.find("a"), "the timer's turn was slept through")
 }
 
-func TestEmptySetIsAnAnswer(t *testing.T) {
+func TestK04EmptySetIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -211,7 +211,7 @@ func TestEmptySetIsAnAnswer(t *testing.T) {
 	require.Equal(t, 1, w.logs.FilterMessageSnippet("holds no key that can be used").Len())
 }
 
-func TestUnusableKeysOfAnIssuerAreSkippedWithOneWarningEach(t *testing.T) {
+func TestK05K07UnusableKeysOfAnIssuerAreSkippedWithOneWarningEach(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	even := rsaKey().PublicKey
@@ -278,64 +278,64 @@ func TestFaultsOfAnIssuer(t *testing.T) {
 	_ = z.Close()
 
 	for name, fault := range map[string]http.HandlerFunc{
-		"500":         answer(500, good),
-		"403":         answer(403, good),
-		"204":         answer(204, ""),
-		"206":         answer(206, good),
-		"empty":       answer(200, ""),
-		"HTML":        answer(200, "<html>"),
-		"an object":   answer(200, "{}"),
-		"a list":      answer(200, "["+good+"]"),
-		"byte order":  answer(200, "\ufeff"+good),
-		"more behind": answer(200, good+good),
-		"keys twice":  answer(200, `{"keys":[],`+good[1:]),
-		"PEM":         answer(200, inPEM("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(&p256().PublicKey)))),
-		"single JWK":  answer(200, asJWK(&p256().PublicKey, `"kid":"evil"`)),
-		"too many":    answer(200, asSet(many...)),
-		"too large":   answer(200, strings.Repeat(" ", 1<<20)+good),
-		"gzip bomb": func(w http.ResponseWriter, _ *http.Request) {
+		"K13 500":         answer(500, good),
+		"K13 403":         answer(403, good),
+		"K09 204":         answer(204, ""),
+		"K09 206":         answer(206, good),
+		"K09 empty":       answer(200, ""),
+		"K09 HTML":        answer(200, "<html>"),
+		"K09 an object":   answer(200, "{}"),
+		"K09 a list":      answer(200, "["+good+"]"),
+		"K09 byte order":  answer(200, "\ufeff"+good),
+		"K09 more behind": answer(200, good+good),
+		"K09 keys twice":  answer(200, `{"keys":[],`+good[1:]),
+		"K09 PEM":         answer(200, inPEM("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(&p256().PublicKey)))),
+		"K09 single JWK":  answer(200, asJWK(&p256().PublicKey, `"kid":"evil"`)),
+		"K11 too many":    answer(200, asSet(many...)),
+		"K10 too large":   answer(200, strings.Repeat(" ", 1<<20)+good),
+		"K10 gzip bomb": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(bomb.Bytes())
 		},
-		"other host": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
-		"metadata": func(w http.ResponseWriter, r *http.Request) {
+		"K18 other host": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"K18 metadata": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/", http.StatusFound)
 		},
-		"other scheme": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://"+r.Host, http.StatusFound) },
-		"a file": func(w http.ResponseWriter, r *http.Request) {
+		"K18 other scheme": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://"+r.Host, http.StatusFound) },
+		"K18 a file": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		},
-		"endless redirects": func(w http.ResponseWriter, r *http.Request) {
+		"K18 endless redirects": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path+"x", http.StatusFound)
 		},
-		"cut off": func(w http.ResponseWriter, _ *http.Request) {
+		"K12 cut off": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			_, _ = w.Write([]byte(good))
 		},
-		"hung up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"endless": func(w http.ResponseWriter, r *http.Request) {
+		"K12 hung up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"K10 endless": func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := w.Write(bytes.Repeat([]byte(" "), 1<<16)); err != nil {
 					return
 				}
 			}
 		},
-		"drips": func(w http.ResponseWriter, r *http.Request) {
+		"K10 drips": func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = w.Write([]byte(" "))
 				_ = http.NewResponseController(w).Flush()
 				time.Sleep(time.Millisecond)
 			}
 		},
-		"other encoding": func(w http.ResponseWriter, _ *http.Request) {
+		"K09 other encoding": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "br")
 			_, _ = w.Write([]byte("\x0b\x02\x80{}\x03"))
 		},
-		"long header": func(w http.ResponseWriter, _ *http.Request) {
+		"K10 long header": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("x", 1<<20))
 			_, _ = w.Write([]byte(good))
 		},
-		"stalled": func(w http.ResponseWriter, r *http.Request) {
+		"K12 stalled": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
@@ -346,7 +346,7 @@ func TestFaultsOfAnIssuer(t *testing.T) {
 			i := newIssuer(t)
 			i.does(fault)
 			fresh := watch(t, i.URL+"/x")
-			if name == "stalled" || name == "drips" {
+			if name == "K12 stalled" || name == "K10 drips" {
 				fresh.source.timeout = 50 * time.Millisecond
 			}
 			require.Equal(t, unavailable, fresh.find("a"), "down at start")
@@ -369,7 +369,7 @@ func TestFaultsOfAnIssuer(t *testing.T) {
 	t.Cleanup(func() { assert.Zero(t, elsewhere.hits.Load(), "no redirect to another origin is followed") })
 }
 
-func TestRedirectsWithinTheOriginAreFollowed(t *testing.T) {
+func TestK18RedirectsWithinTheOriginAreFollowed(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
@@ -383,7 +383,7 @@ func TestRedirectsWithinTheOriginAreFollowed(t *testing.T) {
 	require.Equal(t, accepted, watch(t, i.URL+"/").find("a"))
 }
 
-func TestIssuerMayBeDownForADayButNoLonger(t *testing.T) {
+func TestK13IssuerMayBeDownForADayButNoLonger(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	i.publishes("a")
@@ -402,7 +402,7 @@ func TestIssuerMayBeDownForADayButNoLonger(t *testing.T) {
 	require.Equal(t, accepted, w.find("a"))
 }
 
-func TestFailedFetchesAreTriedLessAndLess(t *testing.T) {
+func TestK13FailedFetchesAreTriedLessAndLess(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		after string
@@ -435,7 +435,7 @@ func TestFailedFetchesAreTriedLessAndLess(t *testing.T) {
 	}
 }
 
-func TestDiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
+func TestK19DiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		issuer   string // behind the server's address
@@ -480,7 +480,7 @@ func TestDiscoveryTakesTheKeysOfThatVeryIssuer(t *testing.T) {
 	}
 }
 
-func TestAddressesThatAreNotSafeAreRefused(t *testing.T) {
+func TestK16AddressesThatAreNotSafeAreRefused(t *testing.T) {
 	t.Parallel()
 	for address, good := range map[string]bool{
 		"https://idp.example.com/keys": true, "http://localhost:8080/keys": true, "http://127.0.0.1/": true, "http://[::1]:1/": true,

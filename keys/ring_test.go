@@ -66,7 +66,7 @@ func TestRingVerifiesWhatItSigns(t *testing.T) {
 	}
 }
 
-func TestFirstOfTheRingSignsAndAllVerify(t *testing.T) {
+func TestK36FirstOfTheRingSignsAndAllVerify(t *testing.T) {
 	t.Parallel()
 	older, newer := must(GenerateSigner()), must(GenerateSigner())
 	ring := new(Ring)

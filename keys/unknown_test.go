@@ -25,7 +25,7 @@ func (w *watched) flood() {
 	callers.Wait()
 }
 
-func TestFloodOfUnknownKidsMakesOneFetchIn30Seconds(t *testing.T) {
+func TestK30FloodOfUnknownKidsMakesOneFetchIn30Seconds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		known string // what is looked for first
@@ -64,7 +64,7 @@ func TestFloodOfUnknownKidsMakesOneFetchIn30Seconds(t *testing.T) {
 }
 
 // All of them come while the very first fetch is under way.
-func TestUnknownKidsThatWaitForTheFirstFetchMakeNoOther(t *testing.T) {
+func TestK30UnknownKidsThatWaitForTheFirstFetchMakeNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		set := asSet(asJWK(&p256().PublicKey, `"kid":"a"`))
 		i.does(func(w http.ResponseWriter, _ *http.Request) {
@@ -152,7 +152,7 @@ func TestFloodWhileTheIssuerIsDownIsNeverToldThatItsTokensAreWrong(t *testing.T)
 
 // A stalled issuer: those who wait for an unknown kid share one fetch, and each
 // of them can give up.
-func TestManyWaitForOneFetchThatFails(t *testing.T) {
+func TestK33ManyWaitForOneFetchThatFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer, w *watched) {
 		i.stalls()
 		began := time.Now()

@@ -15,7 +15,7 @@ var ours = map[int]string{
 	4: "two keys share an id, which they only should not (RFC 7517, section 4.5): both are tried",
 }
 
-func TestWycheproofKeySets(t *testing.T) {
+func TestK08WycheproofKeySets(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("testdata/wycheproof/json_web_key_test.json")
 	require.NoError(t, err)
@@ -76,8 +76,8 @@ func verifyWith(t *testing.T, set []byte, jws string) error {
 // exponent of 3, and secrets of less than 32 bytes (RFC 7518, section 3.2).
 var weakKeys = map[string]int{"RS256": 2, "HS256": 6}
 
-// TestWycheproofSignatures checks bare signatures, by algorithm.
-func TestWycheproofSignatures(t *testing.T) {
+// TestJ35J36J37J74WycheproofSignatures checks bare signatures, by algorithm.
+func TestJ35J36J37J74WycheproofSignatures(t *testing.T) {
 	t.Parallel()
 	for name, alg := range map[string]string{
 		"ecdsa_secp256r1_sha256_p1363": "ES256", "ecdsa_secp384r1_sha384_p1363": "ES384", "ecdsa_secp521r1_sha512_p1363": "ES512",

@@ -108,6 +108,24 @@ func Outdated(hash string) bool {
 	return err != nil || !ok || a.algorithm != argonID || uint64(a.memory)*uint64(a.time) < argonMemory*argonTime || len(a.sum) < argonLength
 }
 
+// memoryOf is what checking a hash takes, in bytes; 0 where that is next to nothing.
+func memoryOf(hash string) int {
+	k, err := parse(hash)
+	if err != nil {
+		return 0
+	}
+	if in, ok := k.(named); ok {
+		k = in.kind
+	}
+	switch h := k.(type) {
+	case argonHash:
+		return int(h.memory) << 10
+	case scryptHash:
+		return 128 * h.n * h.r
+	}
+	return 0
+}
+
 // match reports whether a password has this hash.
 func match(hash, password string) bool {
 	k, err := parse(hash)

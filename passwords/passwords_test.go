@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ func argonSum(t testing.TB, password, salt string) string {
 	return base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(password), []byte(salt), 1, 64, 2, 16))
 }
 
-func TestDummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
+func TestL10DummyCostsWhatTheOtherCostsAndNeverMatches(t *testing.T) {
 	t.Parallel()
 	argon, err := Hash("wonderland")
 	require.NoError(t, err)
@@ -90,7 +91,7 @@ func TestTwoHashesOfOnePasswordDiffer(t *testing.T) {
 	assert.NotEqual(t, a, b)
 }
 
-func TestBcryptNeverCutsAPassword(t *testing.T) {
+func TestC51BcryptNeverCutsAPassword(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 72)
 	hash := bcryptOf(t, long)
@@ -98,7 +99,7 @@ func TestBcryptNeverCutsAPassword(t *testing.T) {
 	assert.False(t, match(hash, long+"b"))
 }
 
-func TestUnfitHashesAreRefused(t *testing.T) {
+func TestC50UnfitHashesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, hash := range map[string]string{
 		"empty":           "",
@@ -121,7 +122,15 @@ func TestUnfitHashesAreRefused(t *testing.T) {
 	}
 }
 
-func TestSuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
+// fill takes all cores, so that nothing can be hashed.
+func fill(t *testing.T, v *Verifier) {
+	t.Helper()
+	for range runtime.GOMAXPROCS(0) {
+		require.NoError(t, v.slots.Enter(t.Context()))
+	}
+}
+
+func TestX22SuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	now := time.Now()
@@ -132,9 +141,7 @@ func TestSuccessIsRememberedForThatUserPasswordAndHashOnly(t *testing.T) {
 	require.True(t, ok)
 
 	// A verifier that can't hash any more answers from memory, or not at all.
-	for range cap(v.slots) {
-		v.slots <- struct{}{}
-	}
+	fill(t, v)
 	ok, err = v.Verify(t.Context(), "alice", "wonderland", hash)
 	require.NoError(t, err)
 	assert.True(t, ok)
@@ -162,7 +169,7 @@ func TestFailureIsNeverRemembered(t *testing.T) {
 	assert.Empty(t, v.running)
 }
 
-func TestCallersThatShareACheckEachGetItsVerdict(t *testing.T) {
+func TestX20CallersThatShareACheckEachGetItsVerdict(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
 	hash := bcryptOf(t, "right")
@@ -184,30 +191,26 @@ func TestCheckThatFindsNoFreeCoreIsNoVerdict(t *testing.T) {
 	hash := bcryptOf(t, "right")
 	synctest.Test(t, func(t *testing.T) {
 		v := newVerifier()
-		for range cap(v.slots) {
-			v.slots <- struct{}{}
-		}
+		fill(t, v)
 		began := time.Now()
 		ok, err := v.Verify(t.Context(), "alice", "right", hash)
 		require.ErrorIs(t, err, ErrBusy)
 		assert.False(t, ok)
 		assert.Equal(t, maxWait, time.Since(began))
 
-		<-v.slots
+		v.slots.Leave()
 		ok, err = v.Verify(t.Context(), "alice", "right", hash)
 		require.NoError(t, err)
 		assert.True(t, ok)
 	})
 }
 
-func TestCheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
+func TestX23CheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
 	t.Parallel()
 	hash := bcryptOf(t, "right")
 	synctest.Test(t, func(t *testing.T) {
 		v := newVerifier()
-		for range cap(v.slots) {
-			v.slots <- struct{}{}
-		}
+		fill(t, v)
 		began := time.Now()
 		first, leaveFirst := context.WithCancel(t.Context())
 		second, leaveSecond := context.WithCancel(t.Context())
@@ -234,12 +237,10 @@ func TestCheckThatNobodyWaitsForGivesItsPlaceUp(t *testing.T) {
 	})
 }
 
-func TestHugePasswordCostsNothing(t *testing.T) {
+func TestL15HugePasswordCostsNothing(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
-	for range cap(v.slots) {
-		v.slots <- struct{}{}
-	}
+	fill(t, v)
 	ok, err := v.Verify(t.Context(), "alice", strings.Repeat("a", MaxLength+1), bcryptOf(t, "right"))
 	require.NoError(t, err)
 	assert.False(t, ok)

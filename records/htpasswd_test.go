@@ -13,7 +13,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/passwords"
 )
 
-func TestUnknownUserCostsWhatTheFirstKnownOneDoes(t *testing.T) {
+func TestL10L11UnknownUserCostsWhatTheFirstKnownOneDoes(t *testing.T) {
 	t.Parallel()
 	const costly = "$argon2id$v=19$m=65536,t=3,p=1$MTIzNDU2Nzg$MTIzNDU2NzgxMjM0NTY3OA"
 	cheap, err := passwords.Hash("wonderland")

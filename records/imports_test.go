@@ -183,7 +183,7 @@ func TestImportedTokenIsNotBroughtBack(t *testing.T) {
 }
 
 // A name that nobody has takes as long as one that somebody has may take.
-func TestUnknownUserIsOfTheKindsThatThereAre(t *testing.T) {
+func TestL11UnknownUserIsOfTheKindsThatThereAre(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	kindsOf := func() map[string]int {

@@ -47,7 +47,7 @@ func LogIn(ctx context.Context, s store.Store, verifier *passwords.Verifier, nam
 	case !user.Enabled():
 		return User{}, ErrDisabled
 	}
-	upgrade(ctx, s, name, given, hash)
+	upgrade(ctx, s, verifier, name, given, hash)
 	return user, nil
 }
 
@@ -70,11 +70,11 @@ func login(ctx context.Context, s store.Store, name string) (User, string, error
 // upgrade replaces a hash that is weaker than new ones, now that the password is
 // known. It ends nobody's sessions, and never undoes a change of the password
 // made meanwhile. Where it fails, the next login tries again.
-func upgrade(ctx context.Context, s store.Store, name, given, hash string) {
+func upgrade(ctx context.Context, s store.Store, verifier *passwords.Verifier, name, given, hash string) {
 	if !passwords.Outdated(hash) {
 		return
 	}
-	better, err := passwords.Hash(given)
+	better, err := verifier.Renew(ctx, name, given, hash)
 	if err != nil {
 		return
 	}

@@ -40,7 +40,7 @@ func TestSessionIsFoundByItsID(t *testing.T) {
 	}
 }
 
-func TestOnlySessionIDsOfOursAreLookedUp(t *testing.T) {
+func TestS01S03OnlySessionIDsOfOursAreLookedUp(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
@@ -72,7 +72,7 @@ func TestOnlySessionIDsOfOursAreLookedUp(t *testing.T) {
 	assert.Equal(t, 1, s.Reads)
 }
 
-func TestTouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
+func TestS51TouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
@@ -93,7 +93,7 @@ func TestTouchedSessionLivesOnButNeverBeyondItsEnd(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
-func TestSessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
+func TestS32SessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	id := strings.Repeat("A", 43)
@@ -103,7 +103,7 @@ func TestSessionEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	require.ErrorIs(t, TouchSession(t.Context(), s, id, time.Hour), store.ErrNotFound)
 }
 
-func TestUsersSessionsAreEndedOneByOneOrAllAtOnce(t *testing.T) {
+func TestS63UsersSessionsAreEndedOneByOneOrAllAtOnce(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	ids := make([]string, 4)
@@ -155,4 +155,36 @@ func FuzzSessionID(f *testing.F) {
 			require.Contains(t, "AEIMQUYcgkosw048", id[42:], "the last two bits are zero")
 		}
 	})
+}
+
+// Ids are made of 256 random bits, and the store knows none of them.
+func TestS02IDsAreNeverAlike(t *testing.T) {
+	t.Parallel()
+	s := memstore.New()
+	seen := make(map[string]bool)
+	var ones [43]map[byte]bool
+	for range 20_000 {
+		id, err := NewSession(t.Context(), s, Session{User: "alice"}, time.Hour)
+		require.NoError(t, err)
+		require.True(t, ValidSessionID(id))
+		require.False(t, seen[id])
+		seen[id] = true
+		for i := range ones {
+			if ones[i] == nil {
+				ones[i] = make(map[byte]bool)
+			}
+			ones[i][id[i]] = true
+		}
+	}
+	for i, letters := range ones {
+		want := 64
+		if i == 42 { // the last four bits
+			want = 16
+		}
+		assert.Len(t, letters, want, "character %d takes each value", i)
+	}
+	for key := range s.Dump() {
+		_, id, _ := strings.Cut(key, ":")
+		require.False(t, seen[id], "keys are digests")
+	}
 }

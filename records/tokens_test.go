@@ -37,7 +37,7 @@ func TestTokenIsFoundByItsSecret(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestStoreHoldsNoCredential(t *testing.T) {
+func TestT11StoreHoldsNoCredential(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	token, _, err := NewToken(t.Context(), s, Token{User: "alice"}, 0)
@@ -62,7 +62,7 @@ func TestStoreHoldsNoCredential(t *testing.T) {
 	}
 }
 
-func TestMistypedTokenIsToldWithoutALookUp(t *testing.T) {
+func TestT01T03T21MistypedTokenIsToldWithoutALookUp(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	secret, _, err := NewToken(t.Context(), s, Token{User: "alice"}, 0)
@@ -91,7 +91,7 @@ func TestMistypedTokenIsToldWithoutALookUp(t *testing.T) {
 	assert.Equal(t, 4, s.Reads)
 }
 
-func TestTokenEndsByItsFieldThoughTheRecordLives(t *testing.T) {
+func TestT33TokenEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	s.Now = func() time.Time { return time.Now().Add(-24 * time.Hour) } // a store that doesn't sweep
@@ -101,7 +101,7 @@ func TestTokenEndsByItsFieldThoughTheRecordLives(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
-func TestTokenIsRevokedByWhatListsShow(t *testing.T) {
+func TestT34TokenIsRevokedByWhatListsShow(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	secrets := make([]string, 3)

@@ -30,6 +30,10 @@ var (
 	// ErrWrongType says that the key holds something that is not a plain value,
 	// such as a Redis list.
 	ErrWrongType = errors.New("key does not hold a plain value")
+
+	// ErrBusy says that the store was not asked, since too many ask it at once. So
+	// nothing is known, and the store may well be in good health.
+	ErrBusy = errors.New("too many calls of the store at once")
 )
 
 // Record is what a key holds.

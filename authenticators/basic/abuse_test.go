@@ -103,7 +103,7 @@ func TestRecordThatCannotBeReadIsNoVerdict(t *testing.T) {
 	}
 }
 
-func TestHtpasswdMistakesAreNamedWithTheirLine(t *testing.T) {
+func TestC53HtpasswdMistakesAreNamedWithTheirLine(t *testing.T) {
 	t.Parallel()
 	good := "alice:" + hashOf(t, "x") + "\n"
 	for name, c := range map[string]struct{ text, want string }{
@@ -126,7 +126,7 @@ func TestHtpasswdMistakesAreNamedWithTheirLine(t *testing.T) {
 	}
 }
 
-func TestHtpasswdOfAWindowsEditor(t *testing.T) {
+func TestC53HtpasswdOfAWindowsEditor(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	require.NoError(t, os.WriteFile(file, []byte("\ufeffalice:"+hashOf(t, "x")+"\r\n"), 0o600))

@@ -32,7 +32,7 @@ func credentials(pair string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-func TestListedUsers(t *testing.T) {
+func TestC13C14C50C52C55ListedUsers(t *testing.T) {
 	t.Parallel()
 	argon, err := passwords.Hash("pass:word")
 	require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestListedUsers(t *testing.T) {
 	require.ErrorIs(t, err, authenticators.ErrNoCredential)
 }
 
-func TestUsersOfTheStore(t *testing.T) {
+func TestC50C61UsersOfTheStore(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -102,7 +102,7 @@ func TestUsersOfTheStore(t *testing.T) {
 	require.NotErrorAs(t, err, &rejected, "an outage is no verdict")
 }
 
-func TestHtpasswd(t *testing.T) {
+func TestC50C53Htpasswd(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	load := func(text string) (*Authenticator, error) {
@@ -145,7 +145,7 @@ func TestConfigMistakes(t *testing.T) {
 	}
 }
 
-func TestPasswordsInClearAreWarnedAboutOnce(t *testing.T) {
+func TestC54PasswordsInClearAreWarnedAboutOnce(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.WarnLevel)
 	a := new(Authenticator)

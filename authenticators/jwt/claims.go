@@ -97,12 +97,18 @@ func (a *Authenticator) checkAudience(claims map[string]any) error {
 	if !ok {
 		list = []any{value}
 	}
+	ours := false
 	for _, item := range list {
-		if audience, ok := item.(string); ok && slices.Contains(a.Audience, audience) {
-			return nil
+		audience, ok := item.(string)
+		if !ok {
+			return invalid("meant for another audience") // RFC 7519, section 4.1.3: texts only
 		}
+		ours = ours || slices.Contains(a.Audience, audience)
 	}
-	return invalid("meant for another audience")
+	if !ours {
+		return invalid("meant for another audience")
+	}
+	return nil
 }
 
 // checkKind refuses tokens that are meant for something else.

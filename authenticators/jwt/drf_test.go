@@ -55,7 +55,7 @@ var others = map[int]string{
 	428: "Django takes a text of digits for a time; RFC 7519 does not",
 }
 
-func TestAnswersAreThoseOfRealSimpleJWT(t *testing.T) {
+func TestJ77AnswersAreThoseOfRealSimpleJWT(t *testing.T) {
 	t.Parallel()
 	file, err := os.Open("testdata/drf/transcripts.jsonl")
 	require.NoError(t, err)

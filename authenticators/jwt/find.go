@@ -20,6 +20,11 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 		c, err = a.findElsewhere(r)
 	}
 	switch {
+	case err == nil && len(c.Value) > a.maxSize: // before anything is computed from it
+		if c.In == authenticators.InCookie {
+			return c, authenticators.ErrNoCredential
+		}
+		return c, a.rejection(a.tooLong(c.Value))
 	case err == nil, errors.Is(err, authenticators.ErrNoCredential):
 		return c, err
 	case errors.Is(err, authenticators.ErrCharacters):
@@ -34,6 +39,10 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 			Challenge: authenticators.Problem(a.Challenge(), "invalid_request", detail), Cause: err,
 		}
 	}
+}
+
+func (a *Authenticator) tooLong(token authenticators.Secret) *invalidError {
+	return invalid("token of %d bytes; at most %d are read", len(token), a.maxSize)
 }
 
 func (a *Authenticator) findElsewhere(r *http.Request) (authenticators.Credential, error) {

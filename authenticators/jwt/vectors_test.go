@@ -51,7 +51,7 @@ const (
 	inserted     = "called valid, with a '?' in it that is to be skipped: a second spelling of one token"
 )
 
-func TestWycheproofJWS(t *testing.T) {
+func TestJ74WycheproofJWS(t *testing.T) {
 	t.Parallel()
 	var file struct {
 		NumberOfTests int
@@ -96,7 +96,7 @@ func readJSON(t *testing.T, path string, to any) {
 	require.NoError(t, json.Unmarshal(data, to))
 }
 
-func TestExamplesOfRFC7520And8037(t *testing.T) {
+func TestJ01J74ExamplesOfRFC7520And8037(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
 		"4_1.rsa_v15_signature":                 "",
@@ -146,9 +146,9 @@ func publicJWK(key any) json.RawMessage {
 	return must(json.Marshal(members))
 }
 
-// TestExamplesOfRFC7515 checks those of its appendix A that sign claims, a
+// TestJ01ExamplesOfRFC7515 checks those of its appendix A that sign claims, a
 // second before they expire.
-func TestExamplesOfRFC7515(t *testing.T) {
+func TestJ01ExamplesOfRFC7515(t *testing.T) {
 	t.Parallel()
 	const claims = ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
 	for name, c := range map[string]struct{ jwk, header, signature string }{

@@ -80,7 +80,7 @@ const noUser = "Token contained no recognizable user identification"
 // error says that it could not find out.
 func (a *Authenticator) verify(ctx context.Context, token string) (*identity.Identity, error) {
 	if len(token) > a.maxSize {
-		return nil, invalid("token of %d bytes; at most %d are read", len(token), a.maxSize)
+		return nil, a.tooLong(authenticators.Secret(token))
 	}
 	t, err := a.open(ctx, token)
 	if err != nil {

@@ -332,7 +332,7 @@ func TestKeyOfAWeakOrOtherKindIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestEachBitOfATokenCounts(t *testing.T) {
+func TestJ75EachBitOfATokenCounts(t *testing.T) {
 	t.Parallel()
 	a := withSecret(t)
 	good := []byte(token("HS256", nil))
@@ -346,7 +346,7 @@ func TestEachBitOfATokenCounts(t *testing.T) {
 	}
 }
 
-func TestRefusalsTellTheClientNothingOfTheSignature(t *testing.T) {
+func TestJ56E22RefusalsTellTheClientNothingOfTheSignature(t *testing.T) {
 	t.Parallel()
 	a := withSecret(t)
 	forge := func(token string) string { return token[:len(token)-8] + "AAAAAAAA" }
@@ -398,8 +398,52 @@ func FuzzVerify(f *testing.F) {
 		// What was fuzzed as claims, signed: whatever it says, an id is needed.
 		if who, err := a.Verify(t.Context(), credentialOf(tokenOf(value))); err != nil {
 			refusal(t, err)
-		} else if who.ID == "" || !json.Valid([]byte(value)) || !who.Expires.After(now) {
+		} else if who.ID == "" || !json.Valid([]byte(value)) || !who.Expires.After(now) || claimIn(value, "sub") != who.ID {
 			t.Fatalf("%q became %+v", value, who)
+		}
+	})
+}
+
+// claimIn is a text in JSON, as encoding/json reads it.
+func claimIn(text, name string) string {
+	var claims map[string]any
+	_ = json.Unmarshal([]byte(text), &claims)
+	value, _ := claims[name].(string)
+	return value
+}
+
+// FuzzHeader signs any header with the one key that there is: only one that says so
+// in plain words is taken.
+func FuzzHeader(f *testing.F) {
+	for _, seed := range []string{
+		`{"alg":"HS256"}`, `{"alg":"HS256","typ":"JWT","kid":"x"}`, `{"alg":"none"}`, `{"alg":"HS256","alg":"none"}`, `{"ALG":"none","alg":"HS256"}`, `{"alg":"HS256","crit":["b64"],"b64":false}`,
+		`{"alg":"RS256"}`, `{"alg":"HS256","typ":"at+jwt"}`, `{"alg":"HS256","jwk":{"kty":"oct","k":"AA"}}`, `{"\u0061lg":"HS256"}`, `{"alg":"HS256"}x`, `{"alg":"HS256","kid":null}`, `[]`, ``, `{"alg":["HS256"]}`,
+		`{"alg":"HS256","crit":["x"],"x":1}`, `{"alg":"HS256","b64":true}`,
+		`{"alg":"HS256","zip":"DEF"}`, `{"alg":"HS256","typ":"JOSE"}`, " {\"alg\" :\t\"HS256\"}\n",
+	} {
+		f.Add(seed)
+	}
+	a := withSecret(f)
+	claims := string(must(json.Marshal(claimsWith(nil))))
+	f.Fuzz(func(t *testing.T, header string) {
+		who, err := a.Verify(t.Context(), authenticators.Credential{Value: authenticators.Secret(compact("HS256", header, claims, []byte(secret)))})
+		if err != nil {
+			refusal(t, err)
+			return
+		}
+		var members map[string]any
+		if json.Unmarshal([]byte(header), &members) != nil || members["alg"] != "HS256" || who.ID != "alice" {
+			t.Fatalf("%q is taken", header)
+		}
+		for name, value := range members {
+			switch strings.ToLower(name) {
+			case "crit", "b64":
+				t.Fatalf("%q is taken", header)
+			case "alg", "kid", "typ":
+				if _, ok := value.(string); !ok || strings.ToLower(name) != name {
+					t.Fatalf("%q is taken", header)
+				}
+			}
 		}
 	})
 }

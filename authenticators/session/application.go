@@ -216,14 +216,20 @@ func basisOf(secrets []string) uint64 {
 // with its signature.
 func (a *application) find(r *http.Request, value authenticators.Secret) (authenticators.Secret, error) {
 	switch {
-	case strings.Contains(value.Reveal(), sealedFrom):
+	case strings.Contains(value.Reveal(), sealedFrom), len(value) > maxCookie:
 		return "", authenticators.ErrNoCredential
 	case a.open == nil || a.sealed.beside == "":
 		return value, nil
 	}
 	beside, err := authenticators.FromCookie(r, a.cookie+a.sealed.beside)
+	if len(beside) > maxCookie {
+		err = authenticators.ErrNoCredential
+	}
 	return value + sealedFrom + beside, err
 }
+
+// maxCookie is the longest cookie that is looked at, in bytes: twice what browsers keep.
+const maxCookie = 8 << 10
 
 // sealedFrom stands in no header that a server takes.
 const sealedFrom = "\x00"

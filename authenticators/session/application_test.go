@@ -38,7 +38,7 @@ func signed(id, secret string) string {
 	return "s:" + id + "." + base64.RawStdEncoding.EncodeToString(h.Sum(nil))
 }
 
-func TestForgedCookieCostsNoLookUp(t *testing.T) {
+func TestS10S11ForgedCookieCostsNoLookUp(t *testing.T) {
 	t.Parallel()
 	for _, c := range captures(t) {
 		if c.Kind != "tampered" || !strings.Contains(c.Caddyfile, "secret") || strings.HasPrefix(c.ID, "django32-redis_sessions") || c.lenient() {
@@ -56,7 +56,7 @@ func TestForgedCookieCostsNoLookUp(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatAFrameworkMakesIsLookedUp(t *testing.T) {
+func TestC20C35S03OnlyWhatAFrameworkMakesIsLookedUp(t *testing.T) {
 	t.Parallel()
 	const secret = "a secret"
 	for preset, good := range map[string]string{
@@ -97,7 +97,7 @@ func TestOnlyWhatAFrameworkMakesIsLookedUp(t *testing.T) {
 	}
 }
 
-func TestCookiesAreReadAsTheFrameworkReadsThem(t *testing.T) {
+func TestC34C35CookiesAreReadAsTheFrameworkReadsThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		value  cookieValue
@@ -118,7 +118,7 @@ func TestCookiesAreReadAsTheFrameworkReadsThem(t *testing.T) {
 	}
 }
 
-func TestUserIDsOfAllKindsArriveAsText(t *testing.T) {
+func TestS33UserIDsOfAllKindsArriveAsText(t *testing.T) {
 	t.Parallel()
 	a, host := loaded(t, "session custom {\n cookie sid\n key app:{id}\n decode json\n user `user.\"the.id\".0`\n}")
 	for value, want := range map[string]string{
@@ -137,7 +137,7 @@ func TestUserIDsOfAllKindsArriveAsText(t *testing.T) {
 	}
 }
 
-func TestCustomSessionsTakeASignatureAndAFormat(t *testing.T) {
+func TestS10CustomSessionsTakeASignatureAndAFormat(t *testing.T) {
 	t.Parallel()
 	a, host := loaded(t, "session custom {\n cookie sid\n secret new old\n signature express\n key app:{id}\n decode msgpack\n user uid\n claim groups roles\n}")
 	require.NoError(t, host.Others.Put(t.Context(), "app:abc", []byte("\x82\xa3uid\x07\xa5roles\x92\xa1x\xa1y"), 0))
@@ -188,7 +188,7 @@ func TestPassportsUserMayBeAnIDOrAnObject(t *testing.T) {
 	}
 }
 
-func TestCookieOfKoaSessionNamesNoOtherKey(t *testing.T) {
+func TestS04CookieOfKoaSessionNamesNoOtherKey(t *testing.T) {
 	t.Parallel()
 	for _, c := range captures(t) {
 		if c.ID != "koa-session-redis/login-alice" {
@@ -205,7 +205,7 @@ func TestCookieOfKoaSessionNamesNoOtherKey(t *testing.T) {
 	require.Fail(t, "no capture")
 }
 
-func TestSessionsEndByTheirOwnClock(t *testing.T) {
+func TestS32SessionsEndByTheirOwnClock(t *testing.T) {
 	t.Parallel()
 	for id, lifetime := range map[string]time.Duration{
 		"koa-session-redis/login-alice":       24 * time.Hour,
@@ -265,7 +265,7 @@ func TestDjangosSignedSessionsAreReadWithTheSecret(t *testing.T) {
 	}
 }
 
-func TestSpringSessions(t *testing.T) {
+func TestS32S43SpringSessions(t *testing.T) {
 	t.Parallel()
 	a, host := loaded(t, "session spring {\n claim tenant sessionAttr:tenant\n}")
 	now := time.UnixMilli(1_800_000_000_000)
@@ -306,7 +306,7 @@ func TestSpringSessions(t *testing.T) {
 	require.ErrorAs(t, err, &rejected, "Java's own serialization is not read")
 }
 
-func TestTouchExtendsWhereAskedAndNeverShortens(t *testing.T) {
+func TestS51TouchExtendsWhereAskedAndNeverShortens(t *testing.T) {
 	t.Parallel()
 	a, host := loaded(t, "session custom {\n cookie sid\n key app:{id}\n decode json\n user u\n touch 30m\n}")
 	now := time.Now()
@@ -360,7 +360,7 @@ func TestUnreadableSessionsAreToldOnceAMinute(t *testing.T) {
 	assert.Len(t, logs.All(), 2)
 }
 
-func TestOutageOfHashesIsNoVerdict(t *testing.T) {
+func TestS06S07OutageOfHashesIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	a, host := loaded(t, "session spring")
 	host.Others.Fail = errors.New("connection refused")

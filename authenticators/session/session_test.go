@@ -18,7 +18,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-func TestDjangoSessionWithoutALoginIsNobody(t *testing.T) {
+func TestS30DjangoSessionWithoutALoginIsNobody(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -41,7 +41,7 @@ func TestDjangoSessionWithoutALoginIsNobody(t *testing.T) {
 	}
 }
 
-func TestOnlyIdsThatDjangoMakesAreLookedUp(t *testing.T) {
+func TestS03OnlyIdsThatDjangoMakesAreLookedUp(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -56,7 +56,7 @@ func TestOnlyIdsThatDjangoMakesAreLookedUp(t *testing.T) {
 	assert.Zero(t, host.Others.Reads)
 }
 
-func TestUnreadableSessionsAreRejected(t *testing.T) {
+func TestS06S45UnreadableSessionsAreRejected(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -108,7 +108,7 @@ func TestCustomSessions(t *testing.T) {
 	assert.Equal(t, reads, host.Others.Reads)
 }
 
-func TestOwnSessions(t *testing.T) {
+func TestS01OwnSessions(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -138,7 +138,7 @@ func TestOwnSessions(t *testing.T) {
 	require.ErrorIs(t, err, authenticators.ErrNoCredential)
 }
 
-func TestUseOfASessionExtendsItAtMostOnceAMinute(t *testing.T) {
+func TestS51UseOfASessionExtendsItAtMostOnceAMinute(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	now := time.Now()

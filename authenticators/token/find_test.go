@@ -15,7 +15,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-func TestWhereTheTokenStands(t *testing.T) {
+func TestC01C05C07C11WhereTheTokenStands(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice"}))

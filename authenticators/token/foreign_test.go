@@ -62,7 +62,7 @@ func TestForeignRecordIsAnObjectOrAUserID(t *testing.T) {
 	}
 }
 
-func TestTokenNeverLeadsOutOfThePattern(t *testing.T) {
+func TestT01T04TokenNeverLeadsOutOfThePattern(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		pattern, token string

@@ -104,7 +104,7 @@ func TestIntrospectionFollowsRFC7662(t *testing.T) {
 }
 
 // Rows T36 and T37 of the attack catalogue.
-func TestOnlyAnActiveTokenOfOursIsAccepted(t *testing.T) {
+func TestT36OnlyAnActiveTokenOfOursIsAccepted(t *testing.T) {
 	t.Parallel()
 	const rejected, unavailable, accepted = "rejected", "unavailable", "accepted"
 	for name, c := range map[string]struct{ body, options, want string }{
@@ -168,7 +168,7 @@ func TestOnlyAnActiveTokenOfOursIsAccepted(t *testing.T) {
 	}
 }
 
-func TestServerThatCannotBeAskedIsUnavailable(t *testing.T) {
+func TestT36T37ServerThatCannotBeAskedIsUnavailable(t *testing.T) {
 	t.Parallel()
 	elsewhere := newOAuthServer(t)
 	elsewhere.says(`{"active":true,"sub":"a"}`)
@@ -217,7 +217,7 @@ func TestServerThatFailsAgainAndAgainIsSparedForAMoment(t *testing.T) {
 	assert.False(t, b.note(now, nil))
 }
 
-func TestOneQuestionAtATimeForEachToken(t *testing.T) {
+func TestX23OneQuestionAtATimeForEachToken(t *testing.T) {
 	t.Parallel()
 	s := newOAuthServer(t)
 	hold := make(chan struct{})
@@ -260,7 +260,7 @@ func TestOneQuestionAtATimeForEachToken(t *testing.T) {
 	assert.Equal(t, "a", who.ID)
 }
 
-func TestHowLongAnAnswerHolds(t *testing.T) {
+func TestX05HowLongAnAnswerHolds(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	soon := now.Add(3 * time.Second).Unix()
@@ -297,7 +297,7 @@ func TestHowLongAnAnswerHolds(t *testing.T) {
 	}
 }
 
-func TestIntrospectionMistakes(t *testing.T) {
+func TestT37IntrospectionMistakes(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
 		"http://idp.example.com/introspect {\n client_id a\n client_secret b\n}":                      "https is needed",

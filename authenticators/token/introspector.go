@@ -20,6 +20,7 @@ import (
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/identity"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -39,7 +40,7 @@ type introspector struct {
 
 	client  *http.Client
 	asking  singleflight.Group
-	slots   chan struct{}
+	slots   *queue.Queue
 	breaker breaker
 }
 
@@ -47,8 +48,15 @@ const (
 	// maxAsking is how many questions are under way at once.
 	maxAsking = 64
 
+	// maxToAsk is how many wait for that: a server that answers in 20 ms has been asked
+	// about so many within a third of a second.
+	maxToAsk = 1024
+
 	// maxAnswer is the longest answer, in bytes.
 	maxAnswer = 64 << 10
+
+	// maxIntrospected is the longest token that is asked about, in bytes.
+	maxIntrospected = 8 << 10
 
 	// maxRefused is how long it is known of a token that it is none. One that has
 	// just been issued may take a moment to be known everywhere at its server.
@@ -69,7 +77,7 @@ func newIntrospector(i *introspector) *introspector {
 		// The token and the client's secret go to nobody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	i.slots = make(chan struct{}, maxAsking)
+	i.slots = queue.New(maxAsking, maxToAsk, queue.NewestFirst)
 	return i
 }
 
@@ -80,13 +88,22 @@ type verdict struct {
 }
 
 func (i *introspector) find(ctx context.Context, token authenticators.Secret) (*identity.Identity, error) {
-	if token == "" || len(token) > maxAnswer/8 || isEmptyValue(token.Reveal()) {
+	if token == "" || len(token) > maxIntrospected || isEmptyValue(token.Reveal()) {
 		return nil, errUnknown
 	}
 	// The question is everybody's who has this token: it outlives a caller.
-	shared := i.asking.DoChan(token.Digest(), func() (any, error) { //nolint:contextcheck // see above
+	first := queue.IsFirst(ctx)
+	shared := i.asking.DoChan(token.Digest(), func() (said any, err error) { //nolint:contextcheck // see above
 		ctx, cancel := context.WithTimeout(context.Background(), i.timeout)
 		defer cancel()
+		if first {
+			ctx = queue.First(ctx)
+		}
+		defer func() { // what panics here would end the process
+			if cause := recover(); cause != nil {
+				err = fmt.Errorf("introspection: panic: %v", cause)
+			}
+		}()
 		return i.ask(ctx, token)
 	})
 	select {
@@ -111,12 +128,10 @@ func (i *introspector) ask(ctx context.Context, token authenticators.Secret) (ve
 	if err := i.breaker.check(time.Now()); err != nil {
 		return verdict{}, err
 	}
-	select {
-	case i.slots <- struct{}{}:
-		defer func() { <-i.slots }()
-	case <-ctx.Done():
+	if i.slots.Enter(ctx) != nil {
 		return verdict{}, errors.New("introspection: too many tokens to ask about at once")
 	}
+	defer i.slots.Leave()
 	answer, maxAge, err := i.request(ctx, token)
 	if err != nil {
 		err = fmt.Errorf("introspection: %w", err)

@@ -143,6 +143,14 @@ func (s Source) mapping() (*identity.Mapping, error) {
 	return identity.NewMapping(cmp.Or(s.User, defaultUser), s.Claims, s.IDPrefix)
 }
 
+// longest is the longest token that it can know, in bytes.
+func (s Source) longest() int {
+	if s.Introspection != nil {
+		return maxIntrospected
+	}
+	return maxToken
+}
+
 func (s Source) lookUp(host authenticators.Host, logger *zap.Logger) (lookUp, error) {
 	mapping, err := s.mapping()
 	if err != nil {

@@ -82,7 +82,7 @@ func TestSourcesAreAskedInTheirOrder(t *testing.T) {
 	require.ErrorIs(t, err, down, "the first may have known it")
 }
 
-func TestTokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
+func TestS65T31TokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -196,7 +196,7 @@ func TestOwnersAreBounded(t *testing.T) {
 	assert.LessOrEqual(t, len(o.known), maxOwners)
 }
 
-func TestLastUseIsWrittenOnceAMinute(t *testing.T) {
+func TestT32LastUseIsWrittenOnceAMinute(t *testing.T) {
 	t.Parallel()
 	s := memstore.New()
 	secret, made, err := records.NewToken(t.Context(), s, records.Token{User: "alice"}, 0)

@@ -57,6 +57,7 @@ type Authenticator struct {
 	CSRF *authenticators.CSRF `json:"csrf,omitempty"`
 
 	lookUps     []lookUp
+	longest     int // of the tokens that any of them can know, in bytes
 	checkOrigin func(*http.Request) error
 	headers     authenticators.Headers
 }
@@ -109,6 +110,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 			return err
 		}
 		a.lookUps = append(a.lookUps, l)
+		a.longest = max(a.longest, s.longest())
 	}
 	return nil
 }
@@ -142,7 +144,13 @@ func (a *Authenticator) Find(r *http.Request) (authenticators.Credential, error)
 	c, err := a.headers.Find(r, a)
 	if a.Cookie != "" && errors.Is(err, authenticators.ErrNoCredential) {
 		value, err := authenticators.FromCookie(r, a.Cookie)
+		if err == nil && len(value) > a.longest {
+			err = authenticators.ErrNoCredential
+		}
 		return authenticators.Credential{In: authenticators.InCookie, Name: a.Cookie, Value: value}, err
+	}
+	if err == nil && len(c.Value) > a.longest { // before anything is computed from it
+		return c, a.asBearer("invalid_token", invalid(fmt.Errorf("token of %d bytes; at most %d are read", len(c.Value), a.longest)))
 	}
 	return c, a.asBearer("invalid_request", inWords(err))
 }

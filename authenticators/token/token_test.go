@@ -14,7 +14,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
-func TestOwnTokens(t *testing.T) {
+func TestT03OwnTokens(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	require.NoError(t, records.PutUser(t.Context(), host.Records, records.User{ID: "alice", Name: "Alice", Email: "alice@example.com", Groups: []string{"sales"}}))
@@ -53,7 +53,7 @@ func TestOwnTokens(t *testing.T) {
 	require.ErrorIs(t, err, authenticators.ErrNoCredential)
 }
 
-func TestTypoCostsNoLookUp(t *testing.T) {
+func TestT21TypoCostsNoLookUp(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	a := new(Authenticator)
@@ -63,7 +63,7 @@ func TestTypoCostsNoLookUp(t *testing.T) {
 	assert.Zero(t, host.Records.Reads)
 }
 
-func TestRevokedAndExpiredTokensAreRejected(t *testing.T) {
+func TestT33T34RevokedAndExpiredTokensAreRejected(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	now := time.Now()
@@ -102,7 +102,7 @@ func TestStoreThatDoesNotAnswerIsNoVerdict(t *testing.T) {
 	}
 }
 
-func TestForeignLayouts(t *testing.T) {
+func TestT04T05ForeignLayouts(t *testing.T) {
 	t.Parallel()
 	host := guesttest.NewHost()
 	put := func(key, value string) {

@@ -94,10 +94,9 @@ func (s *side) altered() forged {
 	// whether such spellings are refused is another test's concern.
 	first := strings.LastIndexAny(c.header[1], " =") + 1
 	at := first + mathrand.IntN(len(value)-first-3)
-	switch {
-	case value[at] == 'A':
+	if value[at] == 'A' {
 		value[at] = 'B'
-	default:
+	} else {
 		value[at] = 'A'
 	}
 	path := c.path()

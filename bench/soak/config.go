@@ -31,6 +31,7 @@ const config = `{
 	reverse_proxy UPSTREAM {
 		transport http {
 			keepalive 2s
+			dial_timeout 15s
 		}
 	}
 }
@@ -119,6 +120,7 @@ const foreign = `handle /django/* {
 				audience soak
 				id_prefix idp:
 			}
+			check_user
 		}
 		import upstream
 	}

@@ -24,10 +24,9 @@ type side struct {
 	redis    *redisServer // nil: the store is embedded
 	users    []string     // who may log in
 
-	mu      sync.Mutex // guards what follows
-	live    []*credential
-	ended   []*credential // the youngest last
-	endedAt map[string]bool
+	mu    sync.Mutex // guards what follows
+	live  []*credential
+	ended []*credential // the youngest last
 }
 
 func (s *side) any() *gateway { return s.gateways[mathrand.IntN(len(s.gateways))] }
@@ -261,7 +260,7 @@ func (s *side) foreignJWT(alg, kid, user string) (*credential, error) {
 	case alg == "HS256":
 		c.paths = []string{"/secret/"}
 	case s.redis != nil && mathrand.IntN(3) == 0:
-		c.paths, c.caller = []string{"/both/"}, maps.Clone(c.caller)
+		c.paths, c.needs, c.caller = []string{"/both/"}, []string{storeDep}, maps.Clone(c.caller)
 		c.caller["remote-user"] = "idp:" + user
 	}
 	return c, nil

@@ -176,7 +176,7 @@ func (s *side) rushOnce(ctx context.Context) {
 		// which it was a moment ago, and so be repeated.
 		s.world.mostReads.Store(max(s.world.mostReads.Load(), hot.asked.Load()))
 		s.world.tally.done("hot session")
-		if n := hot.asked.Load(); n > 8 {
+		if n := hot.asked.Load(); n > 20 {
 			s.world.tally.fail("hot session", "D42: %d commands for %d requests at once", n, rushed)
 		}
 	}

@@ -13,12 +13,12 @@ const (
 	through     outcome = iota // let through, as the right caller or as nobody
 	refused                    // 401, and rightly so
 	unavailable                // 503, while something that it needs was out of order
-	late                       // 503, though nothing was: not wrong, but not promised either
+	late                       // 503 or 502, though nothing was: not wrong, but not promised either
 	wrong                      // what must never happen
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"through", "refused", "503 in a fault", "503 without", "wrong"}
+var outcomeNames = [outcomes]string{"through", "refused", "503 in a fault", "without", "wrong"}
 
 // identity is what the upstream is told of a caller: identity headers by their
 // folded names. Nobody is an empty one.
@@ -57,6 +57,8 @@ func judge(q asked, a answer) (outcome, string) {
 		return unavailable, ""
 	case a.status == 503:
 		return late, "I6: 503, though nothing is out of order"
+	case a.status == 502 && q.good:
+		return late, "502: let through, but this program, which is the upstream too, did not answer"
 	default:
 		return wrong, fmt.Sprintf("status %d: %s", a.status, a.body)
 	}

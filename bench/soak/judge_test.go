@@ -10,7 +10,7 @@ import (
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	alice, bob := identity{"remote-user": "alice"}, identity{"remote-user": "bob"}
 	good := asked{sent: now, got: at(time.Millisecond), nonce: "n", good: true, caller: alice, bound: 3 * time.Second}
 	with := func(change func(*asked)) asked {
@@ -42,6 +42,8 @@ func TestJudge(t *testing.T) {
 		{"refused for a fault", with(func(q *asked) { q.faulty = true }), answer{status: 401}, wrong, "I3"},
 		{"unavailable in a fault", with(func(q *asked) { q.faulty = true }), answer{status: 503}, unavailable, ""},
 		{"unavailable without", good, answer{status: 503}, late, "I6"},
+		{"let through to nobody", good, answer{status: 502}, late, "502"},
+		{"a bad credential let through to nobody", bad, answer{status: 502}, wrong, "status 502"},
 		{"forbidden", good, answer{status: 403}, wrong, "status 403"},
 		{"refused while it is revoked", with(func(q *asked) { q.revoking = now }), answer{status: 401}, refused, ""},
 		{"refused before it is revoked", with(func(q *asked) { q.revoking = at(time.Second) }), answer{status: 401}, wrong, "I7"},

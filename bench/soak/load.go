@@ -7,6 +7,7 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ func (g *gateway) send(ctx context.Context, q request) outcome {
 		a, err = g.once(ctx, q, nonce)
 	}
 	if ctx.Err() != nil {
-		return through // the soak ends
+		return refused // the soak ends: nobody counts this
 	}
 	known := asked{sent: sent, got: time.Now(), nonce: nonce, good: q.good, caller: q.caller}
 	if q.of != nil {
@@ -53,11 +54,9 @@ func (g *gateway) send(ctx context.Context, q request) outcome {
 	for _, need := range q.needs {
 		known.faulty = known.faulty || g.world.outages.during(dependency(g.name, need), sent, known.got)
 	}
-	found, why := wrong, ""
+	found, why := judge(known, a)
 	if err != nil {
-		why = "D34: no answer: " + err.Error()
-	} else {
-		found, why = judge(known, a)
+		found, why = wrong, "D34: no answer: "+err.Error()
 	}
 	if found == unavailable {
 		for _, need := range q.needs {
@@ -203,7 +202,7 @@ func (s *side) next() request {
 		}
 	}
 	if mathrand.IntN(6) == 0 {
-		q.headers = append(q.headers[:len(q.headers):len(q.headers)], claimed()...)
+		q.headers = append(slices.Clip(q.headers), claimed()...)
 	}
 	return q
 }

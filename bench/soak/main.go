@@ -94,6 +94,8 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
+	} else if err = os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	events, err := os.Create(filepath.Join(dir, "events"))
 	if err != nil {
@@ -197,6 +199,7 @@ func (w *world) soak(ctx context.Context, length time.Duration, rate int, every 
 	}
 	all.Go(func() { w.rush(loadCtx, w.sides[0]) })
 	all.Go(func() { w.trouble(loadCtx) })
+	all.Go(func() { w.watchMachine(loadCtx) })
 	all.Go(func() { w.reloads(loadCtx) })
 	w.sockets(loadCtx)
 

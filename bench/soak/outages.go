@@ -10,6 +10,10 @@ import (
 // promised, the third is for a busy machine.
 const recovery = 3 * time.Second
 
+// keysRecovery is the same for tokens of keys that a gateway does not know: it asks for
+// new keys twice a minute at most.
+const keysRecovery = 33 * time.Second
+
 // outages knows what was out of order when, and how long 503 lasted after each.
 type outages struct {
 	mu  sync.Mutex // guards what follows
@@ -19,7 +23,8 @@ type outages struct {
 // outage is a fault of what a gateway needs.
 type outage struct {
 	name       string
-	of         []string // which dependencies; see dependency
+	grace      time.Duration // after its end
+	of         []string      // which dependencies; see dependency
 	began, end time.Time
 	after      time.Duration // the last 503 that was sent so long after the end
 	count      int           // how often 503 was answered
@@ -30,7 +35,11 @@ func dependency(gateway, what string) string { return gateway + "/" + what }
 
 // begin notes that dependencies are out of order until the returned function is called.
 func (o *outages) begin(name string, of ...string) (end func()) {
-	x := &outage{name: name, of: of, began: time.Now()}
+	return o.beginFor(recovery, name, of...)
+}
+
+func (o *outages) beginFor(grace time.Duration, name string, of ...string) (end func()) {
+	x := &outage{name: name, of: of, grace: grace, began: time.Now()}
 	o.mu.Lock()
 	o.all = append(o.all, x)
 	o.mu.Unlock()
@@ -49,7 +58,7 @@ func (o *outages) find(of string, from, to time.Time) *outage {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, x := range slices.Backward(o.all) {
-		if slices.Contains(x.of, of) && !x.began.After(to) && (x.end.IsZero() || from.Before(x.end.Add(recovery))) {
+		if slices.Contains(x.of, of) && !x.began.After(to) && (x.end.IsZero() || from.Before(x.end.Add(x.grace))) {
 			return x
 		}
 	}

@@ -79,9 +79,34 @@ func (p *proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// pass hands over what one side says, until either closes.
+// chunk is what one side said, and when the other hears it.
+type chunk struct {
+	text []byte
+	due  time.Time
+}
+
+// pass hands over what one side says, until either closes. What is late delays
+// nothing that comes after it.
 func (p *proxy) pass(k *link, to io.Writer, from io.Reader, up bool) {
-	defer k.cut()
+	late := make(chan chunk, 4096)
+	defer close(late)
+	go func() {
+		defer k.cut()
+		for c := range late {
+			time.Sleep(time.Until(c.due))
+			for p.frozen.Load() {
+				time.Sleep(5 * time.Millisecond)
+			}
+			if !up && k.deaf.Load() {
+				continue
+			}
+			if _, err := to.Write(c.text); err != nil {
+				break
+			}
+		}
+		for range late { // nobody may wait for us
+		}
+	}()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -94,18 +119,10 @@ func (p *proxy) pass(k *link, to io.Writer, from io.Reader, up bool) {
 				hot.asked.Add(int64(bytes.Count(said, hot.name)))
 			}
 		}
-		if d := time.Duration(p.delay.Load()); d > 0 {
-			time.Sleep(d)
-		}
-		for p.frozen.Load() {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if !up && k.deaf.Load() {
-			n = 0
-		}
-		if _, werr := to.Write(buffer[:n]); err != nil || werr != nil {
+		if err != nil {
 			return
 		}
+		late <- chunk{bytes.Clone(said), time.Now().Add(time.Duration(p.delay.Load()))}
 	}
 }
 

@@ -140,9 +140,10 @@ func (w *world) growth(t *tabwriter.Writer, samples []sample) {
 }
 
 func slopeOf(samples []sample, of func(sample) float64) float64 {
-	var x, y []float64
-	for _, s := range secondHalf(samples) {
-		x, y = append(x, s.At), append(y, of(s))
+	half := secondHalf(samples)
+	x, y := make([]float64, len(half)), make([]float64, len(half))
+	for i, s := range half {
+		x[i], y[i] = s.At, of(s)
 	}
 	return slope(x, y)
 }

@@ -32,7 +32,8 @@ func (w *world) checkShutdown() {
 func (w *world) checkShutdownOf(ctx context.Context, s *side, g *gateway) {
 	var all sync.WaitGroup
 	var failed atomic.Int64
-	c, err := s.ownToken(ctx, s.users[0])
+	alone := &side{world: w, gateways: []*gateway{g}, redis: s.redis, users: s.users} // the others may have ended
+	c, err := alone.ownToken(ctx, s.users[0])
 	if err != nil {
 		w.tally.fail("SIGTERM", "no token to be had: %v", err)
 		return

@@ -102,11 +102,11 @@ var faults = []fault{
 	}},
 	// Tokens of known keys go on: 503 is not excused.
 	{"issuer's keys not to be had", func(ctx context.Context, w *world) {
-		var all []string
-		for _, g := range w.gateways {
-			all = append(all, dependency(g.name, keysDep))
+		all := make([]string, len(w.gateways))
+		for i, g := range w.gateways {
+			all[i] = dependency(g.name, keysDep)
 		}
-		end := w.outages.begin("issuer's keys not to be had", all...)
+		end := w.outages.beginFor(keysRecovery, "issuer's keys not to be had", all...)
 		w.idp.down.Store(1 + mathrand.Int32N(3))
 		w.wait(ctx, between(5*time.Second, 40*time.Second))
 		w.idp.down.Store(0)
@@ -184,5 +184,27 @@ func (w *world) reloadOne(ctx context.Context, g *gateway) {
 	default:
 		w.tally.done("reload")
 		w.reloadTimes.add(time.Since(began))
+	}
+}
+
+// busy is the fault that the machine itself is: everything waits for its cores.
+const busy = "machine too busy"
+
+// watchMachine asks Redis itself, past the gateways and what is between. When it is long
+// in answering, they can't be blamed for that.
+func (w *world) watchMachine(ctx context.Context) {
+	for w.wait(ctx, 50*time.Millisecond) {
+		answered := make(chan struct{})
+		go func() {
+			_, _ = w.redis.do("PING")
+			close(answered)
+		}()
+		select {
+		case <-answered:
+		case <-time.After(w.timeout / 8):
+			end := w.outages.begin(busy, stores(w.sides[0].gateways...)...)
+			<-answered
+			end()
+		}
 	}
 }

@@ -61,6 +61,7 @@ type Gateway struct {
 
 	inherited int // how many of Env are those of this process
 	canaries  *canaries
+	exited chan struct{} // closed when Cmd has ended
 }
 
 // Start runs a Caddyfile. In it stand $PORT and $PORT2 for free ports,
@@ -133,6 +134,7 @@ func (g *Gateway) RunBy(program []string, args ...string) {
 	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
 	require.NoError(g.T, g.Cmd.Start())
 	exited := make(chan struct{})
+	g.exited = exited
 	go func() {
 		_ = g.Cmd.Wait()
 		close(exited)

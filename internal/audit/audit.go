@@ -91,10 +91,20 @@ type Event struct {
 }
 
 // Log is where events are written to. Without a logger it writes none.
-type Log struct{ logger *zap.Logger }
+type Log struct {
+	logger *zap.Logger
+	flood  flood
+}
 
-// New returns one that writes to logger.
-func New(logger *zap.Logger) *Log { return &Log{logger} }
+// New returns one that writes to logger. Who has made it closes it.
+func New(logger *zap.Logger) *Log { return &Log{logger: logger, flood: flood{logger: logger}} }
+
+// Close tells how many lines were left out in the last minute.
+func (l *Log) Close() {
+	if l != nil && l.logger != nil {
+		l.flood.stop()
+	}
+}
 
 // maxText is how much is written of what a client chose, in characters.
 const maxText = 384
@@ -109,7 +119,7 @@ func (l *Log) Write(r *http.Request, e Event) {
 		level = zapcore.WarnLevel
 	}
 	line := l.logger.Check(level, strings.ReplaceAll(e.Name, "_", " "))
-	if line == nil {
+	if line == nil || !l.flood.admits(e, clientOf(r)) {
 		return
 	}
 	// The event and the client stand first, one after the other, so that a pattern can

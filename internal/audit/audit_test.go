@@ -44,7 +44,7 @@ var hostile = []string{
 	`alice","client":"192.0.2.1`, "a\u2028b\x00\x7f", "\xff\xfe", strings.Repeat("\U0001f600", 100_000),
 }
 
-func TestWhateverAClientChoosesALineIsOneLine(t *testing.T) {
+func TestE12WhateverAClientChoosesALineIsOneLine(t *testing.T) {
 	t.Parallel()
 	for _, text := range hostile {
 		r := request("/"+text, map[string]any{caddyhttp.ClientIPVarKey: "203.0.113.9"})

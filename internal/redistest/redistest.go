@@ -102,12 +102,35 @@ func (s *Server) Kill() {
 	<-s.done
 }
 
+// Shutdown ends the server as an operator does, and waits until it has ended.
+func (s *Server) Shutdown() {
+	_, _ = s.ask("SHUTDOWN", "NOSAVE") // has no answer but the end
+	<-s.done
+}
+
 // Do runs a command and returns its reply as text, an array a line an item.
 func (s *Server) Do(t testing.TB, args ...string) string {
 	t.Helper()
 	reply, err := s.ask(args...)
 	require.NoError(t, err)
 	return reply
+}
+
+// Try runs a command that may fail.
+func (s *Server) Try(args ...string) error {
+	_, err := s.ask(args...)
+	return err
+}
+
+// CopyTo gives another server all keys of this one.
+func (s *Server) CopyTo(t testing.TB, other *Server) {
+	t.Helper()
+	host, port, _ := strings.Cut(s.Addr, ":")
+	other.Do(t, "REPLICAOF", host, port)
+	require.Eventually(t, func() bool {
+		return strings.Contains(other.Do(t, "INFO", "replication"), "master_link_status:up")
+	}, 20*time.Second, 10*time.Millisecond, "it does not copy")
+	other.Do(t, "REPLICAOF", "NO", "ONE")
 }
 
 func (s *Server) ask(args ...string) (string, error) {

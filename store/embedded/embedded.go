@@ -6,10 +6,12 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,6 +21,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -36,6 +39,7 @@ type Store struct {
 	changes *store.Changes
 	damage  atomic.Pointer[damageError] // what ended it before its time; nil: nothing
 	held    atomic.Int64                // until when it takes no changes, in Unix nanoseconds
+	writers *queue.Queue                // who change it, one at a time, as bbolt has it
 
 	mu     sync.Mutex // guards what follows
 	db     *bolt.DB
@@ -46,11 +50,18 @@ type Store struct {
 	swept  chan struct{} // closed when the sweeper has ended
 }
 
+// Each change is written through to the disk, which takes milliseconds. Who waits for
+// that is bounded in number and in time.
+const (
+	maxWriters   = 1000
+	writeTimeout = 2 * time.Second
+)
+
 func newStore(path string) *Store {
 	// Nobody else writes to the file, so nothing changes unheard.
 	changes := store.NewChanges("")
 	changes.Trust(store.Forever)
-	return &Store{path: path, now: time.Now, changes: changes}
+	return &Store{path: path, now: time.Now, changes: changes, writers: queue.New(1, maxWriters, queue.OldestFirst)}
 }
 
 // Changes tells of what this process writes; see store.Teller.
@@ -85,12 +96,23 @@ func decode(data []byte) (entry, error) {
 }
 
 // view and change run a transaction, unless the caller has gone away. Who reads the
-// keys that it changes is told once it is done, well or not.
+// keys that it changes is told once it is done, well or not. Counters, which strangers
+// make it count, come after all else.
 func (s *Store) view(ctx context.Context, run func(*bolt.Tx) error) error {
 	return s.transact(ctx, (*bolt.DB).View, run)
 }
 
 func (s *Store) change(ctx context.Context, keys []string, run func(*bolt.Tx) error) error {
+	return s.changeInTurn(queue.First(ctx), keys, run)
+}
+
+func (s *Store) changeInTurn(ctx context.Context, keys []string, run func(*bolt.Tx) error) error {
+	waits, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := s.writers.Enter(waits); err != nil {
+		return cmp.Or(ctx.Err(), fmt.Errorf("embedded store: %w", store.ErrBusy))
+	}
+	defer s.writers.Leave()
 	err := s.transact(ctx, (*bolt.DB).Update, func(tx *bolt.Tx) error {
 		if s.now().UnixNano() < s.held.Load() {
 			return store.ErrHeld
@@ -202,7 +224,7 @@ func (s *Store) Add(ctx context.Context, key string, delta int64, window time.Du
 		return store.Count{}, errors.New("a window must be positive")
 	}
 	count := store.Count{TTL: window}
-	err := s.change(ctx, []string{key}, func(tx *bolt.Tx) error {
+	err := s.changeInTurn(ctx, []string{key}, func(tx *bolt.Tx) error {
 		held, err := s.read(tx, key)
 		switch {
 		case err == nil:

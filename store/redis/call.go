@@ -17,7 +17,7 @@ const maxCalls = 4096
 
 var (
 	errClosed = errors.New("store is closed")
-	errBusy   = fmt.Errorf("redis: %d calls wait for an answer already", maxCalls)
+	errBusy   = fmt.Errorf("redis: %w", store.ErrBusy)
 )
 
 type answer[T any] struct {

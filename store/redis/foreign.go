@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -22,8 +23,14 @@ func (f foreign) Get(ctx context.Context, key string) (store.Record, error) {
 // Fields reads fields of a hash. Redis can't cut one off, so their lengths are
 // asked for first: this takes a second round trip.
 func (f foreign) Fields(ctx context.Context, key string, names ...string) (map[string][]byte, time.Duration, error) {
+	bounded, cancel := context.WithTimeout(ctx, f.timeout) // the wait and the call
+	defer cancel()
+	if err := f.fields.Enter(bounded); err != nil {
+		return nil, 0, cmp.Or(ctx.Err(), errBusy)
+	}
+	defer f.fields.Leave()
 	var left time.Duration
-	fields, err := do(ctx, f.Store, func(ctx context.Context, client goredis.UniversalClient) (map[string][]byte, error) {
+	fields, err := do(bounded, f.Store, func(ctx context.Context, client goredis.UniversalClient) (map[string][]byte, error) {
 		var err error
 		if left, err = measure(ctx, client, key, names); err != nil {
 			return nil, err
@@ -42,6 +49,10 @@ func (f foreign) Fields(ctx context.Context, key string, names ...string) (map[s
 	})
 	return fields, left, err
 }
+
+// maxFields is how many hashes are read at once: strangers who ask for what there is
+// not must not take all calls, of which logouts and logins are some.
+const maxFields = 256
 
 // measure checks that the fields are small, and returns how long the hash has
 // still to live.

@@ -108,7 +108,7 @@ func TestHungSetUpNeverHoldsACallerLonger(t *testing.T) {
 	}
 }
 
-func TestCallerWhoGoesAwayIsNotHeldByAHungRedis(t *testing.T) {
+func TestX23CallerWhoGoesAwayIsNotHeldByAHungRedis(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, &Config{URL: server.URL(), Timeout: caddy.Duration(time.Minute)})
 	require.NoError(t, s.Ping(t.Context()))

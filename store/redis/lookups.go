@@ -9,30 +9,34 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/edgeauth/caddy-edgeauth/internal/panics"
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 // lookups lets those who look something up at once share round trips, and the answer
 // where they ask for the same key. While requests are few, each has a round trip for
-// itself; the more there are, the more share one.
+// itself; the more there are, the more share one. When there are more than Redis
+// answers in time, the newest are, and whoever was let in lately before them.
 type lookups struct {
 	store   *Store
 	flights int // round trips at once
 	batch   int // look-ups in one
 
 	mu      sync.Mutex // guards what follows
-	waiting []*lookup
+	waiting *queue.Line[*lookup]
 	byKey   map[string]*lookup // that wait or are under way
 	flying  int
 }
 
 // lookup is a key that somebody waits for.
 type lookup struct {
-	key    string
-	stamp  store.Stamp
-	done   chan struct{} // closed when what follows is there
-	record store.Record
-	err    error
+	key     string
+	stamp   store.Stamp
+	place   *queue.Place[*lookup]
+	callers int           // who wait for it; guarded by mu
+	done    chan struct{} // closed when what follows is there
+	record  store.Record
+	err     error
 }
 
 const (
@@ -45,10 +49,14 @@ const (
 	// others, so there is nothing to share but answers.
 	clusterFlights = 256
 	clusterBatch   = 1
+
+	// maxWaiting is how many keys may wait for a round trip. A Redis that answers in a
+	// millisecond has read them all in 20.
+	maxWaiting = 4096
 )
 
 func (s *Store) newLookups(cluster bool) *lookups {
-	l := &lookups{store: s, flights: singleFlights, batch: singleBatch, byKey: make(map[string]*lookup)}
+	l := &lookups{store: s, flights: singleFlights, batch: singleBatch, byKey: make(map[string]*lookup), waiting: queue.NewLine[*lookup](maxWaiting, queue.NewestFirst)}
 	if cluster {
 		l.flights, l.batch = clusterFlights, clusterBatch
 	}
@@ -68,15 +76,16 @@ func (l *lookups) get(ctx context.Context, key string) (store.Record, error) {
 	timer := time.NewTimer(l.store.timeout)
 	defer timer.Stop()
 	for {
-		one, shared, err := l.join(client, key) //nolint:contextcheck // a look-up is everybody's who asks for the key
-		if err != nil {
-			return store.Record{}, err
-		}
+		one, shared := l.join(client, key, queue.IsFirst(ctx)) //nolint:contextcheck // a look-up is everybody's who asks for the key
 		select {
 		case <-one.done:
 		case <-timer.C:
+			if asked := l.leave(one); !asked {
+				return store.Record{}, errBusy
+			}
 			return store.Record{}, fmt.Errorf("redis: no answer within %v: %w", l.store.timeout, context.DeadlineExceeded)
 		case <-ctx.Done():
+			l.leave(one)
 			return store.Record{}, ctx.Err()
 		}
 		// Another's answer may be older than this call, and that counts only while
@@ -88,47 +97,71 @@ func (l *lookups) get(ctx context.Context, key string) (store.Record, error) {
 }
 
 // join takes part in the look-up of a key, or begins one.
-func (l *lookups) join(client goredis.UniversalClient, key string) (one *lookup, shared bool, err error) {
+func (l *lookups) join(client goredis.UniversalClient, key string, first bool) (one *lookup, shared bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one := l.byKey[key]; one != nil && one.stamp.Current(store.Now()) {
-		return one, true, nil
+		one.callers++
+		if first {
+			l.waiting.Prefer(one.place)
+		}
+		return one, true
 	}
-	if len(l.waiting) >= maxCalls {
-		return nil, false, errBusy
+	one = &lookup{key: key, stamp: l.store.changes.Stamp(key), done: make(chan struct{}), callers: 1}
+	place, left := l.waiting.Join(one, first)
+	one.place, l.byKey[key] = place, one
+	if left != nil {
+		left.Value.err = errBusy
+		l.end(left.Value)
 	}
-	one = &lookup{key: key, stamp: l.store.changes.Stamp(key), done: make(chan struct{})}
-	l.byKey[key] = one
-	l.waiting = append(l.waiting, one)
-	if l.flying < l.flights {
+	if l.flying < l.flights && l.waiting.Len() > 0 {
 		l.flying++
 		go l.fly(client)
 	}
-	return one, false, nil
+	return one, false
+}
+
+// leave takes a caller who does not wait any longer off a look-up, and reports whether
+// Redis was asked. What nobody waits for is not asked for either.
+func (l *lookups) leave(one *lookup) (asked bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waits := one.place.Waits()
+	if one.callers--; one.callers == 0 && l.waiting.Leave(one.place) {
+		l.end(one)
+	}
+	return !waits
+}
+
+// end tells all who wait for a look-up. l.mu is held.
+func (l *lookups) end(one *lookup) {
+	if l.byKey[one.key] == one {
+		delete(l.byKey, one.key)
+	}
+	close(one.done)
+}
+
+// next are those whose turn it is.
+func (l *lookups) next() []*lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	batch := make([]*lookup, 0, min(l.waiting.Len(), l.batch))
+	for len(batch) < cap(batch) {
+		batch = append(batch, l.waiting.Next().Value)
+	}
+	if len(batch) == 0 {
+		l.flying--
+	}
+	return batch
 }
 
 // fly makes round trips until nobody waits.
 func (l *lookups) fly(client goredis.UniversalClient) {
-	for {
-		l.mu.Lock()
-		n := min(len(l.waiting), l.batch)
-		if n == 0 {
-			l.flying--
-			l.mu.Unlock()
-			return
-		}
-		batch := append([]*lookup(nil), l.waiting[:n]...)
-		l.waiting = append(l.waiting[:0], l.waiting[n:]...)
-		l.mu.Unlock()
-
+	for batch := l.next(); len(batch) > 0; batch = l.next() {
 		l.read(client, batch)
-
 		l.mu.Lock()
 		for _, one := range batch {
-			if l.byKey[one.key] == one {
-				delete(l.byKey, one.key)
-			}
-			close(one.done)
+			l.end(one)
 		}
 		l.mu.Unlock()
 	}
@@ -155,8 +188,17 @@ func (l *lookups) read(client goredis.UniversalClient, batch []*lookup) {
 		}
 		return nil
 	})
+	// Where Redis refuses the connection itself (a password that is not right any
+	// more), go-redis returns that, and leaves the commands as if they had been
+	// answered with nothing.
+	sent := err == nil
+	for i := range batch {
+		sent = sent || values[i].Err() != nil || lives[i].Err() != nil
+	}
 	for i, one := range batch {
-		one.record, one.err = recordOf(values[i], lives[i])
+		if one.record, one.err = recordOf(values[i], lives[i]); !sent {
+			one.record, one.err = store.Record{}, err
+		}
 	}
 	if err != nil {
 		lookAround(ctx, client, err)

@@ -8,6 +8,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -20,6 +21,7 @@ type Store struct {
 	dial      func() goredis.UniversalClient
 	calls     chan struct{} // holds one for each call under way
 	lookups   *lookups
+	fields    *queue.Queue // of those who read hashes
 	changes   *store.Changes
 	tracker   *tracker // nil: nothing is kept
 
@@ -34,6 +36,7 @@ func newStore(o *goredis.UniversalOptions, network, prefix string, timeout, stal
 		calls: make(chan struct{}, maxCalls), changes: store.NewChanges(prefix),
 	}
 	s.lookups = s.newLookups(o.IsClusterMode)
+	s.fields = queue.New(maxFields, maxWaiting, queue.NewestFirst)
 	if staleness > 0 {
 		s.tracker = s.newTracker(o, network)
 	}

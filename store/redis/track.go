@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -147,6 +148,7 @@ func (t *tracker) newFollower(address string) *follower {
 var (
 	errSilent = errors.New("no sign of life")
 	errEnded  = errors.New("ended")
+	errMute   = errors.New("the server, or a proxy before it, does not speak RESP3")
 )
 
 // listen connects and passes on what it hears, until that ends or is silent for too
@@ -171,8 +173,16 @@ func (t *tracker) listen(ctx context.Context, f *follower) error {
 	return err
 }
 
-// track turns tracking on for a connection.
+// track turns tracking on for a connection. One that go-redis had to make do with
+// RESP2 for would take that, answer pings, and never be told of anything.
 func (t *tracker) track(ctx context.Context, connection *goredis.Conn) error {
+	hello := goredis.NewMapStringInterfaceCmd(ctx, "hello", "3")
+	if err := connection.Process(ctx, hello); err != nil {
+		return fmt.Errorf("%w: %w", errMute, err)
+	}
+	if proto, ok := hello.Val()["proto"].(int64); !ok || proto < 3 {
+		return errMute
+	}
 	prefixes := t.changes.Prefixes()
 	args := append(make([]any, 0, 4+2*len(prefixes)), "client", "tracking", "on", "bcast")
 	for _, prefix := range prefixes {

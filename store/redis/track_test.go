@@ -54,7 +54,7 @@ func (g *gateway) look(ctx context.Context, key string) (string, error) {
 	}
 	g.asked.Add(1)
 	ctx, reads := store.Collecting(ctx)
-	old := store.Now() + time.Minute
+	asked, old := time.Now(), store.Now()+time.Minute
 	g.Changes().Reading(ctx, g.Name(key))
 	record, err := g.Get(ctx, key)
 	value := string(record.Value)
@@ -64,8 +64,12 @@ func (g *gateway) look(ctx context.Context, key string) (string, error) {
 	case err != nil:
 		return "", err
 	}
+	var end time.Time
+	if record.TTL > 0 { // Redis tells of what has expired when it notices
+		end = asked.Add(record.TTL)
+	}
 	if stamps, _, known := reads.Known(); known {
-		g.cache.Put(place, cache.Entry{Value: value}, stamps, old, time.Time{})
+		g.cache.Put(place, cache.Entry{Value: value}, stamps, old, end)
 	}
 	return value, nil
 }
@@ -89,7 +93,7 @@ func (g *gateway) warm(t testing.TB) {
 	}, 10*time.Second, time.Millisecond, "it is read each time")
 }
 
-func TestWhatWasReadIsKeptUntilItChanges(t *testing.T) {
+func TestX03WhatWasReadIsKeptUntilItChanges(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: "redis://" + server.Addr + "/3"}) // tracking is not bound to a database
@@ -144,7 +148,7 @@ func TestKeysOfAnotherApplicationAreWatchedFromWhenItIsToldOf(t *testing.T) {
 // Two gateways on one Redis write and delete at random. Neither serves what was
 // replaced more than 50 ms ago: EDGE_AUTH_LONG=1m holds them to that for a minute, on a
 // machine that does nothing else.
-func TestTwoGatewaysSeeEachOthersChangesAtOnce(t *testing.T) {
+func TestX01TwoGatewaysSeeEachOthersChangesAtOnce(t *testing.T) {
 	// Not parallel: it measures time.
 	server := redistest.Start(t)
 	config := caching(Config{URL: server.URL(), Timeout: caddy.Duration(2 * time.Second)}, 2*time.Second)
@@ -343,7 +347,7 @@ func TestRedisThatTellsNothingIsAskedEachTime(t *testing.T) {
 	require.NotContains(t, server.Do(t, "CLIENT", "LIST"), "flags=t")
 }
 
-func TestManyWhoAskForOneKeyShareARead(t *testing.T) {
+func TestX20ManyWhoAskForOneKeyShareARead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})
@@ -472,7 +476,7 @@ func TestNothingStaleIsServedAfterAFailover(t *testing.T) {
 	}
 }
 
-func TestUnreadableNewsMeansEverything(t *testing.T) {
+func TestX03UnreadableNewsMeansEverything(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		push  []any
@@ -544,7 +548,7 @@ func TestWhatWasReadBeforeAConnectionWasLostIsForgotten(t *testing.T) {
 	require.True(t, g.Changes().Trusted(), "it is not only that nothing is believed any more")
 }
 
-func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
+func TestX01OwnWritesAreSeenByTheNextRead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL()})
@@ -559,7 +563,7 @@ func TestOwnWritesAreSeenByTheNextRead(t *testing.T) {
 }
 
 // Who joins a look-up gets its answer only if nothing was heard of the key meanwhile.
-func TestSharedAnswerThatNewsHasOvertakenIsNotTaken(t *testing.T) {
+func TestX02SharedAnswerThatNewsHasOvertakenIsNotTaken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})

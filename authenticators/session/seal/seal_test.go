@@ -100,7 +100,7 @@ func railsCookies(t testing.TB) (all []railsCookie) {
 
 func (s sealed) clock() time.Time { return s.capturedAt }
 
-func TestSealsOfRealFrameworksAreOpened(t *testing.T) {
+func TestS10SealsOfRealFrameworksAreOpened(t *testing.T) {
 	t.Parallel()
 	for _, s := range allSealed(t) {
 		t.Run(s.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestSealsOfRealFrameworksAreOpened(t *testing.T) {
 }
 
 // A change either breaks the seal or is none: it never leads to another id.
-func TestChangedSealsAreForged(t *testing.T) {
+func TestS10S11ChangedSealsAreForged(t *testing.T) {
 	t.Parallel()
 	for _, s := range allSealed(t) {
 		t.Run(s.name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestExpressDemandsItsPrefixAndFastifyDoesNot(t *testing.T) {
 	}
 }
 
-func TestSealsEndByTheClock(t *testing.T) {
+func TestS32SealsEndByTheClock(t *testing.T) {
 	t.Parallel()
 	gorilla := captured(t, "go-gorilla-boj_redistore-gob/login-nested")
 	open := func(after time.Duration) error {
@@ -190,7 +190,7 @@ func TestSealsEndByTheClock(t *testing.T) {
 	assert.False(t, ended("", time.UnixMilli(1000)))
 }
 
-func TestRailsCookiesAreBoundToTheirName(t *testing.T) {
+func TestS10RailsCookiesAreBoundToTheirName(t *testing.T) {
 	t.Parallel()
 	for _, r := range railsCookies(t) {
 		id, err := Rails([]string{r.Secret}, nil)(r.Cookie, r.Value, "")
@@ -200,7 +200,7 @@ func TestRailsCookiesAreBoundToTheirName(t *testing.T) {
 }
 
 // The text and signature are Django's own.
-func TestDjangosSignatureIsChecked(t *testing.T) {
+func TestS10DjangosSignatureIsChecked(t *testing.T) {
 	t.Parallel()
 	const key = "oracle-secret-key-0123456789abcdefghijklmnopqrstuvwxyz"
 	const signed = "e30:1xVTsi:rs4fyIfWYhyq0sO4LE2WeFv6ewb-mY_PzF3okNih4ZU"

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"os"
+	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -36,11 +37,19 @@ func addCaptures(f *testing.F, frameworks ...string) {
 	}
 }
 
-// fuzz holds a decoder to what it promises.
+// fuzz holds a decoder to what it promises: plain data, at a bounded cost. 10 ms
+// would do; a machine that does much else at once gets more.
 func fuzz(f *testing.F, decode Decoder) {
 	f.Helper()
 	f.Fuzz(func(t *testing.T, data []byte) {
+		before, began := allocated(), time.Now()
 		session, err := decode(data)
+		if cost := allocated() - before; cost > 8<<20 {
+			t.Fatalf("%d bytes allocated for %d", cost, len(data))
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Fatalf("it took %v", took)
+		}
 		if err != nil {
 			return
 		}
@@ -51,65 +60,72 @@ func fuzz(f *testing.F, decode Decoder) {
 	})
 }
 
-func FuzzPython(f *testing.F) {
+// allocated is how many bytes the process has taken from the heap.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+func FuzzS46Python(f *testing.F) {
 	addCaptures(f, "django", "flask")
 	fuzz(f, Python)
 }
 
-func FuzzMsgpack(f *testing.F) {
+func FuzzS46Msgpack(f *testing.F) {
 	addCaptures(f, "django32-django_redis-msgpack", "flask31", "php82-redis-msgpack")
 	fuzz(f, Msgpack)
 }
 
-func FuzzPHP(f *testing.F) {
+func FuzzS46PHP(f *testing.F) {
 	addCaptures(f, "php")
 	fuzz(f, PHP)
 }
 
-func FuzzPHPSerialize(f *testing.F) {
+func FuzzS46PHPSerialize(f *testing.F) {
 	addCaptures(f, "php82-redis-php_serialize", "symfony54-RedisSessionHandler-prefix")
 	fuzz(f, PHPSerialize)
 }
 
-func FuzzIgbinary(f *testing.F) {
+func FuzzS46Igbinary(f *testing.F) {
 	addCaptures(f, "php82-redis-igbinary", "php84-redis-igbinary")
 	fuzz(f, Igbinary)
 }
 
-func FuzzSymfony(f *testing.F) {
+func FuzzS46Symfony(f *testing.F) {
 	addCaptures(f, "symfony")
 	fuzz(f, Symfony)
 }
 
-func FuzzLaravel(f *testing.F) {
+func FuzzS46Laravel(f *testing.F) {
 	addCaptures(f, "laravel")
 	fuzz(f, func(session []byte) (map[string]any, error) {
 		return Laravel(session, func(sealed []byte) ([]byte, error) { return sealed, nil })
 	})
 }
 
-func FuzzMarshal(f *testing.F) {
+func FuzzS46Marshal(f *testing.F) {
 	addCaptures(f, "sinatra", "rails61-redis_store")
 	fuzz(f, Marshal)
 }
 
-func FuzzRack(f *testing.F) {
+func FuzzS46Rack(f *testing.F) {
 	addCaptures(f, "rails", "sinatra")
 	now := time.Now()
 	fuzz(f, Rack(func() time.Time { return now }))
 }
 
-func FuzzGob(f *testing.F) {
+func FuzzS46Gob(f *testing.F) {
 	addCaptures(f, "go-")
 	fuzz(f, Gorilla)
 }
 
-func FuzzJSON(f *testing.F) {
+func FuzzS46JSON(f *testing.F) {
 	addCaptures(f, "express", "koa", "hapi")
 	fuzz(f, JSON)
 }
 
-func FuzzDecompress(f *testing.F) {
+func FuzzS46Decompress(f *testing.F) {
 	addCaptures(f, "django32-django_redis-zlib")
 	f.Add([]byte("\x28\xb5\x2f\xfd\x04\x00\x41\x00\x00hi\x00"))
 	f.Add([]byte("\x04\x22\x4d\x18\x64\x40\xa7\x00\x00\x00\x00\x05\x5d\xcc\x02"))
@@ -121,7 +137,7 @@ func FuzzDecompress(f *testing.F) {
 	})
 }
 
-func FuzzPickle(f *testing.F) {
+func FuzzS46Pickle(f *testing.F) {
 	g := readGolden(f)
 	for _, c := range g.Protocols {
 		f.Add(c.Value)

@@ -103,7 +103,7 @@ func TestGobsOfAllTypesAreRead(t *testing.T) {
 	}
 }
 
-func TestCompressedSessionsAreRead(t *testing.T) {
+func TestS45CompressedSessionsAreRead(t *testing.T) {
 	t.Parallel()
 	for name, session := range compressedSessions(t) {
 		got, err := Python(session)

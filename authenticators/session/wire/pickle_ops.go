@@ -12,6 +12,9 @@ func (u *unpickler) text(op byte) (bool, error) {
 	switch op {
 	case 0x8c, 'X', 0x8d: // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
 		data, err := u.counted(op)
+		if err == nil && !isPythonText(data) {
+			err = errNoText
+		}
 		u.pushText(data)
 		return true, err
 	case 'C', 'B', 0x8e, 0x96: // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
@@ -40,6 +43,22 @@ func (u *unpickler) text(op byte) (bool, error) {
 		return true, err
 	}
 	return false, nil
+}
+
+// isPythonText reports whether Python takes data for text: UTF-8, in which half a
+// surrogate pair may stand alone.
+func isPythonText(data string) bool {
+	for i := 0; i < len(data); {
+		_, size := utf8.DecodeRuneInString(data[i:])
+		if size == 1 && data[i] >= utf8.RuneSelf {
+			if len(data) < i+3 || data[i] != 0xed || data[i+1]&0xe0 != 0xa0 || data[i+2]&0xc0 != 0x80 {
+				return false
+			}
+			size = 3
+		}
+		i += size
+	}
+	return true
 }
 
 // pushOld pushes a string of Python 2: text if it is UTF-8, and bytes otherwise.
@@ -222,7 +241,10 @@ func (u *unpickler) memory(op byte) (bool, error) {
 		}
 		return true, err
 	case 0x95: // FRAME
-		_, err = u.littleEndian(8)
+		size, err := u.littleEndian(8)
+		if err == nil && size > uint64(len(u.rest)) {
+			err = errTruncated // as in Python, which reads it at once
+		}
 		return true, err
 	case '0': // POP
 		_, err = u.popN(1)

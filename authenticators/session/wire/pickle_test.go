@@ -137,7 +137,7 @@ func beside(value string) []byte {
 	return []byte("\x80\x02}(U\x05owner" + "U\x0242" + "U\x04evil" + value + "u.")
 }
 
-func TestNothingInAPickleIsEverRun(t *testing.T) {
+func TestS40NothingInAPickleIsEverRun(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, value string }{
 		{"os.system by GLOBAL and REDUCE", "cos\nsystem\nU\x02id\x85R"},
@@ -164,7 +164,7 @@ func TestNothingInAPickleIsEverRun(t *testing.T) {
 	}
 }
 
-func TestBrokenPickleIsRefused(t *testing.T) {
+func TestS40BrokenPickleIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, pickle string }{
 		{"nothing", ""},
@@ -260,9 +260,9 @@ func hostile() map[string][]byte {
 
 // Redis is shared: who can write a value there must not be able to stop us.
 // (Not parallel: it measures what is allocated.)
-func TestHostilePickleCostsLittle(t *testing.T) { //nolint:paralleltest // see above
+func TestS40HostilePickleCostsLittle(t *testing.T) { //nolint:paralleltest // see above
 	for name, pickle := range hostile() {
-		t.Run(name, func(t *testing.T) {
+		t.Run("S40 "+name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := unpickle(pickle)
@@ -272,7 +272,7 @@ func TestHostilePickleCostsLittle(t *testing.T) { //nolint:paralleltest // see a
 	}
 }
 
-func TestPickleNestsToItsLimitOnly(t *testing.T) {
+func TestS40PickleNestsToItsLimitOnly(t *testing.T) {
 	t.Parallel()
 	nested := func(depth int) []byte {
 		return []byte("N" + strings.Repeat("\x85", depth) + ".")
@@ -283,11 +283,31 @@ func TestPickleNestsToItsLimitOnly(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestPickleLargerThanAnySessionIsRefused(t *testing.T) {
+func TestS40PickleLargerThanAnySessionIsRefused(t *testing.T) {
 	t.Parallel()
 	fits := append(bytes.Repeat([]byte("N0"), (store.MaxValue-2)/2), "N."...)
 	_, err := unpickle(fits)
 	require.NoError(t, err)
 	_, err = unpickle(append([]byte("N0"), fits...))
 	assert.Error(t, err)
+}
+
+func TestWhatPythonCannotReadIsNoPickle(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pickle string
+		good   bool
+	}{
+		"a frame":                     {"\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", true},
+		"a frame beyond the end":      {"\x95\x03\x00\x00\x00\x00\x00\x00\x00}.", false},
+		"text":                        {"}\x8c\x02\xc3\xabNs.", true},
+		"text that is not UTF-8":      {"}\x8c\x01\xffNs.", false},
+		"text that is cut":            {"}\x8c\x01\xc3Ns.", false},
+		"half a surrogate pair":       {"}\x8c\x03\xed\xa0\x80Ns.", true},
+		"half a surrogate pair, cut":  {"}\x8c\x02\xed\xa0Ns.", false},
+		"the beginning of one, alone": {"}\x8c\x03\xed\xc3\xabNs.", false},
+	} {
+		_, err := Pickle([]byte(c.pickle))
+		assert.Equal(t, c.good, err == nil, "%s: %v", name, err)
+	}
 }

@@ -39,6 +39,7 @@ var (
 	errTooDeep   = errors.New("nests too deep")
 	errNumber    = errors.New("holds a number that is none")
 	errInteger   = errors.New("holds an integer that is too large")
+	errNoText    = errors.New("holds text that is not UTF-8")
 	errMore      = errors.New("goes on after its end")
 	errNoMap     = errors.New("is no map of names to values")
 )
