@@ -72,6 +72,8 @@ func (g *Gateway) sends(path, body string, headers []string) []string {
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
 		switch name = strings.ToLower(name); {
+		case isCSRF(name):
+			g.Told(value)
 		case name == "authorization" || name == "proxy-authorization":
 			scheme, credential, _ := strings.Cut(strings.TrimSpace(value), " ")
 			note(name+" sent", credential)
@@ -107,7 +109,7 @@ func (g *Gateway) sends(path, body string, headers []string) []string {
 	return sent
 }
 
-// isCSRF reports whether a cookie holds a token against cross-site requests. It
+// isCSRF reports whether a cookie or header holds a token against cross-site requests. It
 // opens nothing without the cookie of a login, and pages and scripts repeat it in
 // bodies and headers.
 func isCSRF(cookie string) bool { return strings.Contains(strings.ToLower(cookie), "csrf") }
