@@ -65,7 +65,7 @@ func TestH50AddressIsThatOfTheSocket(t *testing.T) { //nolint:tparallel // the s
 		})
 	}
 	t.Run("H50 limit of wrong passwords", func(t *testing.T) {
-		var statuses []int
+		statuses := make([]int, 0, 8)
 		for i := range 8 {
 			a, _ := ask(t, harness.Doors[0], g, up, harness.Request{
 				Method: http.MethodPost, Path: "/api-token-auth/", Body: fmt.Sprintf(`{"username":"user%d","password":"wrong"}`, i),
@@ -181,7 +181,7 @@ func TestH53NoLinkCookieOrRedirectNamesAnotherHost(t *testing.T) {
 	}
 }
 
-// aroundSite is a policy with an assertion.
+// assertionSite is a policy with an assertion.
 const assertionSite = "edge_auth {\n JWT\n assertion {\n audience app\n }\n }\n reverse_proxy UPSTREAM"
 
 func TestH57ForgedAssertionIsReplaced(t *testing.T) {

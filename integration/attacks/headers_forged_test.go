@@ -15,9 +15,9 @@ import (
 // times repeats a line.
 func times(n int, line string) []string { return slices.Repeat([]string{line}, n) }
 
-// each makes a line of each separator that some server folds to an underscore.
+// eachSeparator makes lines of each separator that some server folds to an underscore.
 func eachSeparator(separators string) []string {
-	var lines []string
+	lines := make([]string, 0, 4*len(separators))
 	for _, separator := range separators {
 		for _, name := range []string{"Remote User", "remote user", "Remote Groups", "X Forwarded User"} {
 			lines = append(lines, strings.ReplaceAll(name, " ", string(separator))+": mallory")

@@ -159,9 +159,7 @@ func (p headerPolicy) check(t *testing.T, g *harness.Gateway, up *harness.Upstre
 		}
 		return
 	}
-	if !assert.NoError(t, err, what) {
-		return
-	}
+	require.NoError(t, err, what)
 	if p.nothing {
 		assert.Equal(t, http.StatusUnauthorized, a.Status, what)
 		assert.Empty(t, got, what)

@@ -2,6 +2,7 @@ package attacks
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -51,9 +52,9 @@ func TestP43RequestsOnOneConnectionAreJudgedAlone(t *testing.T) { //nolint:tpara
 		var dials atomic.Int32
 		client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 			ForceAttemptHTTP2: true, MaxConnsPerHost: 1, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
-			Dial: func(network, address string) (net.Conn, error) {
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				dials.Add(1)
-				return net.Dial(network, address)
+				return new(net.Dialer).DialContext(ctx, network, address)
 			},
 		}}
 		defer client.CloseIdleConnections()
@@ -65,16 +66,14 @@ func TestP43RequestsOnOneConnectionAreJudgedAlone(t *testing.T) { //nolint:tpara
 			user := fmt.Sprintf("user%d", i%100)
 			credential := tokenOf(t, user)
 			wg.Go(func() {
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+host+"/"+user, nil)
-				if !assert.NoError(t, err) {
-					return
-				}
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+host+"/"+user, nil)
 				if i%10 != 0 { // and each tenth is nobody
 					req.Header.Set("Authorization", strings.TrimPrefix(credential, "Authorization: "))
 				}
 				req.Header.Set("Remote-User", forged)
 				resp, err := client.Do(req)
-				if !assert.NoError(t, err) {
+				if err != nil {
+					t.Error(err)
 					return
 				}
 				defer resp.Body.Close()

@@ -3,7 +3,6 @@ package attacks
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -14,12 +13,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
 
 	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 )
 
-// otherDoors are ways in that are no h1, h2 or h3 by TLS.
+// otherDoor is a way in that is no h1, h2 or h3 by TLS.
 type otherDoor struct {
 	name string
 	dial func() (net.Conn, error)
@@ -113,7 +111,8 @@ func (d otherDoor) ask(t *testing.T, path string, lines []string, body string) i
 
 func askH2C(t *testing.T, conn net.Conn, path string, lines []string) int {
 	t.Helper()
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return conn, nil }}
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gateway.example/", nil)
 	require.NoError(t, err)
