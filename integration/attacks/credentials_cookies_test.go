@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 // Cookies of own sessions, in each form that somebody might take for one.
-func TestCookiesOfOwnSessions(t *testing.T) {
+func TestCookiesOfOwnSessions(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := newCredentialSite(t, "metrics", "session", "")
 	s.own("alice", "bob")
@@ -27,7 +28,7 @@ func TestCookiesOfOwnSessions(t *testing.T) {
 		}
 		return lines
 	}
-	rows := []credentialRow{
+	rows := []credentialRow{ //nolint:prealloc // a table
 		{name: "C20 baseline", headers: cookie(name + "{alice.session}"), want: "alice"},
 		{name: "C19 separators", headers: cookie(";", "=", ";;", "=;=", "a", strings.Repeat(";", 4096)), want: isAbsent},
 		{name: "C24 C42 another cookie's name", headers: cookie("sid={alice.session}; edge_auth={alice.session}"), want: isAbsent, travels: true},
@@ -72,7 +73,7 @@ func TestCookiesOfOwnSessions(t *testing.T) {
 
 // The good cookie stands behind thousands of others: what the upstream gets says the
 // same as what we read.
-func TestC41ThousandsOfCookies(t *testing.T) {
+func TestC41ThousandsOfCookies(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := newCredentialSite(t, "", "session", "")
 	s.own("alice", "bob")
@@ -83,7 +84,7 @@ func TestC41ThousandsOfCookies(t *testing.T) {
 }
 
 // Cookies of applications, read as each of their frameworks does, or not at all.
-func TestCookiesOfApplications(t *testing.T) {
+func TestCookiesOfApplications(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	redis := redistest.Start(t)
 	const a, b = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -110,7 +111,7 @@ func TestCookiesOfApplications(t *testing.T) {
 	signed := "s:abc." + base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
 	once := url.QueryEscape(signed)
 	cookie := func(text string) []string { return []string{"Cookie: " + text} }
-	rows := []credentialRow{
+	rows := []credentialRow{ //nolint:prealloc // a table
 		{name: "C30 baseline", headers: cookie("sid=abc"), want: "alice"},
 		{name: "C30 two values", headers: cookie("sid=abc; sid=a+b"), want: isAbsent},
 		{name: "C30 two values, reversed", headers: cookie("sid=a+b; sid=abc"), want: isAbsent},
@@ -159,7 +160,7 @@ func TestS50UnknownSessionsWriteNothing(t *testing.T) {
 		id := []byte(unknownSession)
 		id[n%40], id[(n/40)%40] = 'B'+byte(n%20), 'a'+byte(n%26)
 		_, err := harness.Doors[n%2].Ask(t, s.g, harness.Request{Path: "/optional/x", Headers: []string{"Cookie: sid=" + string(id) + "; __Host-edge_auth=" + string(id)}})
-		assert.NoError(t, err)
+		require.NoError(t, err)
 	}
 	assert.Equal(t, before, redis.Do(t, "DBSIZE"))
 	for _, command := range []string{"set", "expire", "pexpire", "del", "sadd", "zadd", "eval"} {
@@ -174,7 +175,7 @@ func TestS66OwnSessionAndTheUpstreamsCookie(t *testing.T) {
 	s := newCredentialSite(t, "", "session", "")
 	s.own("alice")
 	a, err := harness.Doors[1].Ask(t, s.g, harness.Request{Path: "/guarded/x", Headers: []string{"Cookie: sessionid=of-bob; __Host-edge_auth=" + s.known["alice.session"]}})
-	assert.NoError(t, err)
+	require.NoError(t, err)
 	assert.Equal(t, 200, a.Status)
 	got := s.up.One(t)
 	assert.Equal(t, []string{"alice"}, harness.HeaderOf(got, "Remote-User"))

@@ -13,7 +13,7 @@ import (
 const ownPolicy = "token\n jwt\n session"
 
 // Credentials in headers, in each spelling that somebody might take for one.
-func TestCredentialsInHeaders(t *testing.T) {
+func TestCredentialsInHeaders(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := newCredentialSite(t, "", ownPolicy, "")
 	s.own("alice", "bob")
@@ -110,7 +110,7 @@ func TestC18CredentialsCutToEachLength(t *testing.T) {
 }
 
 // Where the session comes first, the order decides too: the first that is not absent.
-func TestCredentialsOfTwoKindsByTheOrderOfThePolicy(t *testing.T) {
+func TestCredentialsOfTwoKindsByTheOrderOfThePolicy(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := newCredentialSite(t, "", "session\n jwt\n token {\n header X-API-Key\n scheme Token\n }", "")
 	s.own("alice", "bob")
@@ -136,7 +136,7 @@ func TestCredentialsOfTwoKindsByTheOrderOfThePolicy(t *testing.T) {
 }
 
 // User name and password, in each encoding that somebody might take for one.
-func TestBasicCredentials(t *testing.T) {
+func TestBasicCredentials(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := newCredentialSite(t, "", harness.BasicAlice(t), "")
 	encode := base64.StdEncoding.EncodeToString

@@ -10,7 +10,7 @@ import (
 )
 
 // A credential in the address is read where the config says so, and goes no further.
-func TestCredentialsInTheQueryWhereTheyAreRead(t *testing.T) {
+func TestCredentialsInTheQueryWhereTheyAreRead(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	secret := strings.Repeat("s", 32)
 	s := newCredentialSite(t, "", "jwt {\n key HS256 SECRET\n audience api\n query access_token\n }", "log", "SECRET", secret)

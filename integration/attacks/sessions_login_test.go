@@ -72,7 +72,7 @@ func (s *credentialSite) status(t *testing.T, door harness.Door, id string) int 
 	return a.Status
 }
 
-func TestLoginsAndFixation(t *testing.T) {
+func TestLoginsAndFixation(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	s := loginSite(t, "")
 	for _, door := range harness.Doors {
@@ -141,7 +141,8 @@ func TestLoginsAndFixation(t *testing.T) {
 	t.Run("S01 each change of an id", func(t *testing.T) {
 		id := s.logIn(t, harness.Doors[1], "alice")
 		s.up.Taken()
-		changed := []string{id[:42], id[:21], id + "A", id + id, strings.ToUpper(id), strings.ToLower(id), " " + id[:42], id[1:] + id[:1]}
+		changed := []string{ //nolint:prealloc // a table
+			id[:42], id[:21], id + "A", id + id, strings.ToUpper(id), strings.ToLower(id), " " + id[:42], id[1:] + id[:1]}
 		for i := range id {
 			other := byte('A')
 			if id[i] == other {
@@ -220,7 +221,7 @@ func TestS64LogoutThatCannotBeWritten(t *testing.T) {
 
 // Who is disabled, or has another password, is out by every credential that we gave,
 // and whose groups change has the new ones.
-func TestChangesOfAUserReachEachCredential(t *testing.T) {
+func TestChangesOfAUserReachEachCredential(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	redis := redistest.Start(t)
 	global := "edge_auth {\n store redis " + redis.URL() + "\n}"

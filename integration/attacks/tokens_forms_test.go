@@ -11,12 +11,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgeauth/caddy-edgeauth/authenticators"
 	"github.com/edgeauth/caddy-edgeauth/integration/harness"
 	"github.com/edgeauth/caddy-edgeauth/internal/redistest"
 )
 
 // What is almost a token is none.
-func TestFormsOfTokens(t *testing.T) {
+func TestFormsOfTokens(t *testing.T) { //nolint:tparallel // the cases share a recorder
 	t.Parallel()
 	redis := redistest.Start(t)
 	s := newCredentialSite(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "token", "")
@@ -29,7 +30,7 @@ func TestFormsOfTokens(t *testing.T) {
 	if upper == good {
 		upper = strings.ToLower(good)
 	}
-	rows := []credentialRow{
+	rows := []credentialRow{ //nolint:prealloc // a table
 		{name: "T03 baseline", headers: header(good), want: "alice"},
 		{name: "T02 its digest", headers: header(digest), want: isRejected},
 		{name: "T02 its digest, upper case", headers: header(strings.ToUpper(digest)), want: isRejected},
@@ -69,7 +70,7 @@ func TestT12BeginningOfATokenTellsNothing(t *testing.T) {
 	wrong, wrongReads := ask("zzzzzzzzzzzzzzzzzzzzzzzzzz")
 	for _, a := range []harness.Answer{right, wrong} {
 		assert.Equal(t, http.StatusUnauthorized, a.Status)
-		a.Header.Del("X-Request-Id")
+		a.Header.Del(authenticators.RequestIDHeader)
 		a.Header.Del("Date")
 	}
 	assert.Equal(t, wrong.Body, right.Body)
@@ -101,7 +102,7 @@ func TestT11StoresHoldNoCredential(t *testing.T) {
 			s.own("alice")
 			var dump string
 			if name == "redis" {
-				for _, key := range strings.Split(redis.Do(t, "KEYS", "*"), "\n") {
+				for key := range strings.SplitSeq(redis.Do(t, "KEYS", "*"), "\n") {
 					dump += key
 					if redis.Do(t, "TYPE", key) == "string" {
 						dump += redis.Do(t, "GET", key)

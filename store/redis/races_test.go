@@ -24,8 +24,7 @@ import (
 )
 
 // What is ended in any way, at either gateway or by another program, is served by
-// neither for long. ROUNDS=10000 holds them to 50 ms, on a machine that does nothing
-// else.
+// neither for long. ROUNDS=10000 holds 99 of 100 to 50 ms.
 func TestX01WhateverEndsARecordReachesEachGateway(t *testing.T) {
 	// Not parallel: it measures time.
 	server := redistest.Start(t)
@@ -35,10 +34,6 @@ func TestX01WhateverEndsARecordReachesEachGateway(t *testing.T) {
 		g.awaitTrust(t)
 	}
 	ctx := t.Context()
-	within := time.Second // other tests run on the same cores
-	if os.Getenv("ROUNDS") != "" {
-		within = 50 * time.Millisecond
-	}
 	rounds := storetest.Rounds(t, 300)
 	late := make([]time.Duration, 0, 2*rounds)
 	kept := 0
@@ -95,8 +90,12 @@ func TestX01WhateverEndsARecordReachesEachGateway(t *testing.T) {
 		both.Wait()
 	}
 	slices.Sort(late)
-	t.Logf("%d rounds: p50 %v, p99 %v, at most %v late; %d times served once more", rounds, late[len(late)/2], late[len(late)*99/100], late[len(late)-1], kept)
-	assert.LessOrEqual(t, late[len(late)-1], within)
+	p99 := late[len(late)*99/100]
+	t.Logf("%d rounds: p50 %v, p99 %v, at most %v late; %d times served once more", rounds, late[len(late)/2], p99, late[len(late)-1], kept)
+	assert.LessOrEqual(t, late[len(late)-1], time.Second) // other tests run on the same cores
+	if os.Getenv("ROUNDS") != "" {
+		assert.LessOrEqual(t, p99, 50*time.Millisecond)
+	}
 	assert.Greater(t, gateways[0].cache.Stats().Hits, uint64(rounds), "it was the cache that was tested")
 }
 
