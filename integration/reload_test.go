@@ -24,7 +24,7 @@ func connections(t testing.TB, redis *redistest.Server) int {
 	return strings.Count(redis.Do(t, "CLIENT", "LIST"), "id=") - 1
 }
 
-func TestReloadUnderLoadFailsNoRequestAndKeepsTheConnections(t *testing.T) {
+func TestD34ReloadUnderLoadFailsNoRequestAndKeepsTheConnections(t *testing.T) {
 	t.Parallel()
 	for name, storeLine := range map[string]string{"redis": "store redis REDIS", "embedded": "store embedded $DIR/edge_auth.db"} {
 		t.Run(name, func(t *testing.T) {
