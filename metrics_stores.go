@@ -47,11 +47,7 @@ const (
 
 // writes reports whether it changes records.
 func (o operation) writes() bool {
-	switch o {
-	case opPut, opSwap, opAdd, opDelete, opTouch, opForeignExtend:
-		return true
-	}
-	return false
+	return o == opPut || o == opSwap || o == opAdd || o == opDelete || o == opTouch || o == opForeignExtend
 }
 
 var operationNames = [numOperations]string{

@@ -128,7 +128,7 @@ func TestS60X01LogoutReachesTenGatewaysWithinMilliseconds(t *testing.T) {
 
 // While Redis is away, who is known is let through for max_staleness, and nobody
 // after that.
-func TestOutageIsRiddenOutForMaxStaleness(t *testing.T) {
+func TestD02D04OutageIsRiddenOutForMaxStaleness(t *testing.T) {
 	t.Parallel()
 	for name, down := range map[string]func(*redistest.Server){"hangs": (*redistest.Server).Stop, "is gone": (*redistest.Server).Kill} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,7 @@ func startOnRedis(t *testing.T, redis *redistest.Server, up *harness.Upstream, s
 	return g, "Authorization: Token " + g.EdgeAuth("", "token", "create", "alice")
 }
 
-func TestHungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
+func TestD04HungRedisIsAnsweredWithin503AndTheTimeout(t *testing.T) {
 	// Not parallel: it measures time.
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -108,7 +108,7 @@ func slowestHandled(g *harness.Gateway, t *testing.T) time.Duration {
 	return slowest
 }
 
-func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
+func TestD02KilledRedisGives503AndRecoversByItself(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	up := harness.StartUpstream(t)
@@ -140,7 +140,7 @@ func TestKilledRedisGives503AndRecoversByItself(t *testing.T) {
 	assert.Equal(t, []string{"7"}, harness.HeaderOf(up.Taken()[0], "Remote-User"))
 }
 
-func TestRedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
+func TestD01RedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Kill()
@@ -165,7 +165,7 @@ func TestRedisDownAtStartKeepsNothingFromStarting(t *testing.T) {
 }
 
 // A revocation that Redis has evicted revokes nothing.
-func TestRedisThatMayForgetIsWarnedAboutOnceItAnswers(t *testing.T) {
+func TestD14RedisThatMayForgetIsWarnedAboutOnceItAnswers(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	redis.Kill()

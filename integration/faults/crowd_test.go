@@ -160,11 +160,10 @@ func (c *crowd) String() string {
 }
 
 // awaits waits until good callers get an answer that they have not had since.
-func (c *crowd) awaits(status int, within time.Duration) time.Duration {
+func (c *crowd) awaits(status int, within time.Duration) {
 	c.t.Helper()
-	began, before := time.Now(), c.count(status)
+	before := c.count(status)
 	harness.Eventually(c.t, within, func() bool { return c.count(status) > before }, "nobody gets %d: %v", status, c)
-	return time.Since(began)
 }
 
 // awaitsOnly waits until all good callers get one answer and no other, and returns

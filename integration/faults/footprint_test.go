@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"testing"
@@ -48,7 +49,14 @@ func settles(t testing.TB, g *harness.Gateway, before footprint) {
 	for deadline := time.Now().Add(10 * time.Second); !settled() && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
 	}
-	assert.LessOrEqual(t, now.goroutines, before.goroutines*11/10+40, "goroutines")
+	if !assert.LessOrEqual(t, now.goroutines, before.goroutines*11/10+40, "goroutines") {
+		resp, err := harness.Client.Get("http://" + g.Admin + "/debug/pprof/goroutine?debug=1")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		stacks, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		t.Logf("%s", stacks)
+	}
 	assert.LessOrEqual(t, now.files, before.files*11/10+40, "files")
 	assert.LessOrEqual(t, now.memory, before.memory*11/10+64<<20, "memory")
 }

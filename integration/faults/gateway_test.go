@@ -44,7 +44,8 @@ func members() []member {
 // fill gives each of them a session.
 func fill(t testing.TB, redis *redistest.Server) {
 	t.Helper()
-	args := []string{"MSET"}
+	args := make([]string, 0, 1+2*size)
+	args = append(args, "MSET")
 	for i := range size {
 		args = append(args, fmt.Sprintf("sess:s%d", i), fmt.Sprintf(`{"id":"user-%d"}`, i))
 	}

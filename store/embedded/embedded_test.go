@@ -56,7 +56,7 @@ func TestNothingIsOpenedBeforeTheFirstUse(t *testing.T) {
 	require.Error(t, err, "what was given back stays closed")
 }
 
-func TestLockedFileIsNamedAndTriedAgain(t *testing.T) {
+func TestD32LockedFileIsNamedAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "edge_auth.db")
 	first := newStore(path)
@@ -75,7 +75,7 @@ func TestLockedFileIsNamedAndTriedAgain(t *testing.T) {
 	require.NoError(t, second.Destruct())
 }
 
-func TestCorruptFileIsRefusedAndLeftAsItIs(t *testing.T) {
+func TestD32CorruptFileIsRefusedAndLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "edge_auth.db")
 	require.NoError(t, os.WriteFile(path, []byte("this is no database, whatever its name says"), 0o600))
@@ -134,7 +134,7 @@ func fill(t *testing.T, path string) []byte {
 
 // bbolt panics at a damaged page. That must neither end the process nor answer
 // that there is no such record.
-func TestDamagedFileIsAnErrorAndLeftAsItIs(t *testing.T) {
+func TestD32DamagedFileIsAnErrorAndLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func([]byte) []byte{
 		"overwritten": func(data []byte) []byte {
@@ -164,7 +164,7 @@ func TestDamagedFileIsAnErrorAndLeftAsItIs(t *testing.T) {
 	}
 }
 
-func TestFileThatIsCutShortWhileOpenIsAnError(t *testing.T) {
+func TestD32FileThatIsCutShortWhileOpenIsAnError(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "edge_auth.db")
 	fill(t, path)

@@ -17,7 +17,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
-func TestDangersAreTold(t *testing.T) {
+func TestD14DangersAreTold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args []string
@@ -57,7 +57,7 @@ func aclOfTheDocs(t *testing.T) []string {
 
 // The rights that the docs list are all that is needed: the whole contract of
 // stores holds with them.
-func TestLeastRightsSuffice(t *testing.T) { //nolint:tparallel // the contract's part first
+func TestD17LeastRightsSuffice(t *testing.T) { //nolint:tparallel // the contract's part first
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes")
 	server.Do(t, append(aclOfTheDocs(t), "%R~sess:*", "+hstrlen", "+hmget")...)

@@ -67,7 +67,7 @@ func clusterOf(t *testing.T, records int) (*Store, []*redistest.Server) {
 	return s, nodes
 }
 
-func TestStoreContractInAClusterOfThree(t *testing.T) {
+func TestD27StoreContractInAClusterOfThree(t *testing.T) {
 	t.Parallel()
 	_, nodes := clusterOf(t, 0)
 	clock := redistest.Start(t) // no key of it belongs elsewhere
@@ -75,7 +75,7 @@ func TestStoreContractInAClusterOfThree(t *testing.T) {
 }
 
 // While slots move from one master to another, each record is found.
-func TestRecordsAreFoundWhileSlotsMove(t *testing.T) {
+func TestD26RecordsAreFoundWhileSlotsMove(t *testing.T) {
 	t.Parallel()
 	const records = 60
 	s, nodes := clusterOf(t, records)
@@ -107,7 +107,7 @@ func TestRecordsAreFoundWhileSlotsMove(t *testing.T) {
 
 // When a master dies, its records are unknown until its replica takes over, and
 // never absent.
-func TestRecordsOfADeadMasterAreUnknownAndThenBack(t *testing.T) {
+func TestD21D26RecordsOfADeadMasterAreUnknownAndThenBack(t *testing.T) {
 	t.Parallel()
 	const records = 60
 	s, nodes := clusterOf(t, records)

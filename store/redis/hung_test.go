@@ -60,7 +60,7 @@ func holdsTheBound(t *testing.T, round func() time.Duration) {
 }
 
 // These tests measure time, and so run beside no others of their package.
-func TestHungRedisNeverHoldsACallerLonger(t *testing.T) {
+func TestD04HungRedisNeverHoldsACallerLonger(t *testing.T) {
 	server := redistest.Start(t)
 	for name, warm := range map[string]bool{"no connection yet": false, "connected": true} {
 		for _, callers := range []int{1, 500} {
@@ -86,7 +86,7 @@ func TestHungRedisNeverHoldsACallerLonger(t *testing.T) {
 }
 
 // Sentinels, seeds and TLS have exchanges of their own before the first command.
-func TestHungSetUpNeverHoldsACallerLonger(t *testing.T) {
+func TestD04HungSetUpNeverHoldsACallerLonger(t *testing.T) {
 	hung, err := net.Listen("tcp", "127.0.0.1:0") // its kernel accepts, nobody answers
 	require.NoError(t, err)
 	defer hung.Close()
@@ -108,7 +108,7 @@ func TestHungSetUpNeverHoldsACallerLonger(t *testing.T) {
 	}
 }
 
-func TestX23CallerWhoGoesAwayIsNotHeldByAHungRedis(t *testing.T) {
+func TestX23D20CallerWhoGoesAwayIsNotHeldByAHungRedis(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, &Config{URL: server.URL(), Timeout: caddy.Duration(time.Minute)})
 	require.NoError(t, s.Ping(t.Context()))

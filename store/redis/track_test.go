@@ -258,7 +258,7 @@ func (h *history) lateness(value string, began time.Time) time.Duration {
 
 // A connection that is cut silently, with no packet coming through, is noticed by
 // its silence.
-func TestNothingStaleIsServedOnceTrackingIsSilent(t *testing.T) {
+func TestD09D10NothingStaleIsServedOnceTrackingIsSilent(t *testing.T) {
 	// Not parallel: it measures time.
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server)
@@ -347,7 +347,7 @@ func TestRedisThatTellsNothingIsAskedEachTime(t *testing.T) {
 	require.NotContains(t, server.Do(t, "CLIENT", "LIST"), "flags=t")
 }
 
-func TestX20ManyWhoAskForOneKeyShareARead(t *testing.T) {
+func TestX20D42ManyWhoAskForOneKeyShareARead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	g := newGateway(t, Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)})
@@ -376,7 +376,7 @@ func TestX20ManyWhoAskForOneKeyShareARead(t *testing.T) {
 
 // A sentinel lets a replica take over; both gateways are with the new master, and
 // serve nothing that it has replaced.
-func TestNothingStaleIsServedAfterAFailover(t *testing.T) {
+func TestD23NothingStaleIsServedAfterAFailover(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(testing.TB) (Config, []*redistest.Server, func()){
 		"sentinels": func(t testing.TB) (Config, []*redistest.Server, func()) {
@@ -500,7 +500,7 @@ func TestX03UnreadableNewsMeansEverything(t *testing.T) {
 
 // What was read of a key is forgotten when its slot moves: the master that it goes to
 // tells of what happens to it there.
-func TestChangesAreHeardWhereASlotHasMovedTo(t *testing.T) {
+func TestD26ChangesAreHeardWhereASlotHasMovedTo(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t, 3)
 	g := newGateway(t, caching(Config{Cluster: []string{nodes[1].Addr}, Timeout: caddy.Duration(2 * time.Second)}, 2*time.Second))
@@ -533,7 +533,7 @@ func TestChangesAreHeardWhereASlotHasMovedTo(t *testing.T) {
 
 // News that was missed while there was no connection for it is never heard, so what
 // was read before counts for nothing once there is one again.
-func TestWhatWasReadBeforeAConnectionWasLostIsForgotten(t *testing.T) {
+func TestD11WhatWasReadBeforeAConnectionWasLostIsForgotten(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server)
