@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"testing"
@@ -8,6 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgeauth/caddy-edgeauth/internal/queue"
+	"github.com/edgeauth/caddy-edgeauth/records"
 )
 
 // L15, D39: who guesses on although they were told to wait.
@@ -29,6 +33,30 @@ func TestD39AttemptsBeyondTheBoundCostTheStoreNothing(t *testing.T) {
 	assert.Equal(t, "59", i.login("192.0.2.1", "carol", "carolpass").Header().Get("Retry-After"), "the store is asked again")
 	pass(59 * time.Second)
 	assert.Equal(t, http.StatusOK, i.login("192.0.2.1", "carol", "carolpass").Code)
+}
+
+// watching is a source of users that notes who goes first.
+type watching struct {
+	source
+
+	first []bool
+}
+
+func (w *watching) logIn(ctx context.Context, name, password string) (records.User, error) {
+	w.first = append(w.first, queue.IsFirst(ctx))
+	return w.source.logIn(ctx, name, password)
+}
+
+func TestWhoLogsInFromWhereTheyAreKnownGoesBeforeStrangers(t *testing.T) {
+	t.Parallel()
+	i, _ := guarded(t)
+	w := &watching{source: i.users}
+	i.users = w
+	i.login("192.0.2.1", "alice", "wonderland")
+	i.login("192.0.2.1", "alice", "wonderland")
+	i.login("192.0.2.1", "carol", "carolpass")
+	i.login("192.0.2.2", "alice", "wonderland")
+	assert.Equal(t, []bool{false, true, false, false}, w.first)
 }
 
 func TestCountersThatAreOverTheBoundFillNoMemory(t *testing.T) {

@@ -25,7 +25,8 @@ type Flood struct {
 	// Request is the n-th, as it goes over the wire.
 	Request func(n int) string
 
-	// Pause is how long each connection waits before its next request.
+	// Pause is how long each connection waits before its next request. They begin one
+	// after the other, so that the rate is even.
 	Pause time.Duration
 }
 
@@ -78,8 +79,9 @@ func (f *Flood) Run(ctx context.Context, want string) *Result {
 	var mu sync.Mutex // guards total
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range f.Connections {
+	for i := range f.Connections {
 		all.Go(func() {
+			pause(ctx, f.Pause*time.Duration(i)/time.Duration(f.Connections))
 			one := f.connection(ctx, &next, want)
 			mu.Lock()
 			defer mu.Unlock()
