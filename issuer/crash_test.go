@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func faults(t *testing.T, test func(t *testing.T, fault faultstore.Fault, nth in
 // Wherever the gateway dies between what it reads and what it writes, the client
 // that asks again gets the one successor that there is, and the token before is dead
 // in anybody else's hands.
-func TestR21R22CrashAtAnyStepOfARefreshLeavesOneSuccessor(t *testing.T) {
+func TestR21R22CrashAtAnyStepOfARefreshLeavesOneSuccessor(t *testing.T) { //nolint:tparallel // the steps share a store
 	t.Parallel()
 	i, pass := rotating(t)
 	s := failing(i)
@@ -74,7 +76,7 @@ func TestR21R22CrashAtAnyStepOfARefreshLeavesOneSuccessor(t *testing.T) {
 }
 
 // What was not ended is never said to be: neither a login, nor a session.
-func TestR31L21NothingIsSaidToHaveEndedThatMayNotHave(t *testing.T) {
+func TestR31L21NothingIsSaidToHaveEndedThatMayNotHave(t *testing.T) { //nolint:tparallel // the steps share a store
 	t.Parallel()
 	i := browsed(t, "")
 	s := failing(i)
@@ -112,7 +114,7 @@ func TestR31L21NothingIsSaidToHaveEndedThatMayNotHave(t *testing.T) {
 }
 
 // A login that could not be counted, checked or kept gives nothing.
-func TestE01E02L21LoginsGiveNothingWhileTheStoreFails(t *testing.T) {
+func TestE01E02L21LoginsGiveNothingWhileTheStoreFails(t *testing.T) { //nolint:tparallel // the steps share a store
 	t.Parallel()
 	i := configured(t, "edge_auth_issuer {\n jwt\n token\n session\n login_rate 10000 1m\n}", djangoKey)
 	s := failing(i)
@@ -134,4 +136,24 @@ func TestE01E02L21LoginsGiveNothingWhileTheStoreFails(t *testing.T) {
 	for _, entry := range i.logs.All() {
 		assert.NotContains(t, fmt.Sprint(entry.ContextMap()), "wonderland", entry.Message)
 	}
+}
+
+// A failover that loses the last write brings the token before back to life. Whoever
+// then comes with the one that was lost is told to log in anew, and so is a thief.
+func TestR23LostWriteIsNoticedAtTheNextUse(t *testing.T) {
+	t.Parallel()
+	i, _ := rotating(t)
+	first := obtained(t, i)
+	keys, err := i.store.List(t.Context(), "of:alice")
+	require.NoError(t, err)
+	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, "login:") })
+	require.Len(t, keys, 1)
+	before, err := i.store.Get(t.Context(), keys[0])
+	require.NoError(t, err)
+	second := use(t, i, first["refresh"])
+	require.NoError(t, i.store.Put(t.Context(), keys[0], before.Value, before.TTL))
+	stolen := use(t, i, first["refresh"], "User-Agent: thief") // it lives again
+	refuses(t, i, second["refresh"], "Token is blacklisted")
+	refuses(t, i, stolen["refresh"], "Token is blacklisted")
+	assert.Equal(t, 1, i.logs.FilterMessage("token reused").Len())
 }

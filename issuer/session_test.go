@@ -55,7 +55,7 @@ func loggedIn(t testing.TB, i *testIssuer) string {
 	return "Cookie: " + session.OwnCookie + "=" + sessionOf(t, w)
 }
 
-func TestLoginLeadsBackAndNowhereElse(t *testing.T) {
+func TestLoginLeadsBackAndNowhereElse(t *testing.T) { //nolint:tparallel // each is a millisecond
 	t.Parallel()
 	i := browsed(t, "home /start\n next_origins https://app.example.com https://good.com:8443")
 	for _, c := range []struct{ name, next, want string }{

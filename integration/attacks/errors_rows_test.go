@@ -180,8 +180,8 @@ func TestE32ThereAreNoDefaultPasswords(t *testing.T) {
 	var users any
 	require.Equal(t, 200, g.AdminGet("/users", &users))
 	assert.NotContains(t, fmt.Sprint(users), "id")
-	for _, pair := range []string{"admin admin", "admin password", "caddy caddy", "root root", "demo demo", "alice wonderland", "test test"} {
-		user, password, _ := strings.Cut(pair, " ")
+	for _, pair := range []string{"admin:admin", "admin:password", "caddy:caddy", "root:root", "demo:demo", "alice:wonderland", "test:test"} {
+		user, password, _ := strings.Cut(pair, ":")
 		assert.Equal(t, 401, g.PostJSON("/api/token/", fmt.Sprintf(`{"username":%q,"password":%q}`, user, password)).Status, pair)
 	}
 	seen := make(map[string]bool)

@@ -21,7 +21,7 @@ import (
 )
 
 // One address of keys that two issuers share is fetched once, and is two scopes.
-func TestK23SharedKeySetIsFetchedOnceAndScopedTwice(t *testing.T) {
+func TestK23SharedKeySetIsFetchedOnceAndScopedTwice(t *testing.T) { //nolint:tparallel // the doors share a recorder
 	t.Parallel()
 	private := harness.NewEd25519(t)
 	var fetches atomic.Int64
@@ -78,7 +78,7 @@ func TestK35K36SigningKeysRotate(t *testing.T) { //nolint:tparallel // the doors
 			require.Equal(e.t, 200, a.Status)
 			var set struct{ Keys []map[string]any }
 			require.NoError(e.t, json.Unmarshal([]byte(a.Body), &set))
-			var kids []string
+			kids := make([]string, 0, len(set.Keys))
 			for _, key := range set.Keys {
 				kids = append(kids, key["kid"].(string))
 				assert.Equal(e.t, "EdDSA", key["alg"])
