@@ -19,7 +19,7 @@ import (
 func TestD28RedisWithoutRESP3IsAskedEachTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--rename-command", "HELLO", "")
-	g := newGateway(t, caching(Config{URL: server.URL()}, 400*time.Millisecond))
+	g := newGateway(t, caching(Config{URL: server.URL(), Timeout: caddy.Duration(5 * time.Second)}, 400*time.Millisecond))
 	require.NoError(t, g.Ping(t.Context()))
 	require.Never(t, g.Changes().Trusted, time.Second, 10*time.Millisecond, "it would never tell")
 	for n := range 20 {
