@@ -144,7 +144,7 @@ func TestBytesAreBoundedWhateverIsPutIn(t *testing.T) {
 }
 
 // X25, D40: many identities, of which each is its own. EDGE_AUTH_LONG makes it a million.
-func TestX25IdentitiesTakeNoMoreThanTheyAreReckonedAndAreNeverMixed(t *testing.T) {
+func TestX25D40IdentitiesTakeNoMoreThanTheyAreReckonedAndAreNeverMixed(t *testing.T) {
 	entries := 100_000
 	if os.Getenv("EDGE_AUTH_LONG") != "" {
 		entries = 1_000_000

@@ -117,7 +117,7 @@ func (u *underFlood) kept() float64 {
 func (u *underFlood) goroutines() float64 { return u.Metric("go_goroutines") }
 
 // D36, D38, X08, G10: connections and wrong credentials without number.
-func TestD38FloodOfWrongCredentialsLeavesMemoryBoundedAndGoodClientsServed(t *testing.T) {
+func TestD36D38FloodOfWrongCredentialsLeavesMemoryBoundedAndGoodClientsServed(t *testing.T) {
 	u := startUnderFlood(t, redistest.Start(t))
 	connections, requests, pause := floodConnections, floodRequests, floodPause
 	if os.Getenv("EDGE_AUTH_LONG") != "" {

@@ -45,7 +45,7 @@ var policies = map[string]struct {
 	"optional, accepted":   {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
 	"failed, error routes": {"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", ""},
 	"off":                  {"edge_auth off\n reverse_proxy UPSTREAM", "", ""},
-	"outside the matcher":  {"edge_auth /admin/* {\n BASIC \n}\n reverse_proxy UPSTREAM", "", ""},
+	"H64 outside the matcher":  {"edge_auth /admin/* {\n BASIC \n}\n reverse_proxy UPSTREAM", "", ""},
 	"in a handle":          {"handle {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
 	"in a route":           {"route {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
 	"earlier directive fails, error routes": {
@@ -122,7 +122,7 @@ func TestNearMissesAndOtherHeadersPass(t *testing.T) {
 	assert.Equal(t, []string{"z"}, harness.HeaderOf(got, "X-Tenant"))
 }
 
-func TestUpgradeSurvivesStrippingOfConnection(t *testing.T) {
+func TestH32UpgradeSurvivesStrippingOfConnection(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)
 	g := harness.Start(t, "", "http://127.0.0.1:$PORT {\n edge_auth {\n BASIC\n }\n reverse_proxy UPSTREAM\n}\n",

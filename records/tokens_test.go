@@ -148,7 +148,7 @@ func TestTwoTokensThatListsShowAlikeAreNotRevokedByAccident(t *testing.T) {
 	assert.Equal(t, []string{tokenKey + strings.Repeat("0", 63) + "b"}, keys)
 }
 
-func TestRecordThatCannotBeReadIsNeverNotFound(t *testing.T) {
+func TestD46RecordThatCannotBeReadIsNeverNotFound(t *testing.T) {
 	t.Parallel()
 	token, session := newTestToken(), strings.Repeat("A", 43)
 	for name, record := range map[string]string{

@@ -67,7 +67,7 @@ func TestUserRecordOfAnotherLanguage(t *testing.T) {
 	}
 }
 
-func TestUserRecordIsNeverMisread(t *testing.T) {
+func TestD46UserRecordIsNeverMisread(t *testing.T) {
 	t.Parallel()
 	for name, record := range map[string]string{
 		"empty":              ``,

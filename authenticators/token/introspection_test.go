@@ -168,7 +168,7 @@ func TestT36OnlyAnActiveTokenOfOursIsAccepted(t *testing.T) {
 	}
 }
 
-func TestT36T37ServerThatCannotBeAskedIsUnavailable(t *testing.T) {
+func TestT36T37D30ServerThatCannotBeAskedIsUnavailable(t *testing.T) {
 	t.Parallel()
 	elsewhere := newOAuthServer(t)
 	elsewhere.says(`{"active":true,"sub":"a"}`)

@@ -66,7 +66,7 @@ func leaf(serial int64) *x509.Certificate {
 	}
 }
 
-func TestClientCertificateIsShown(t *testing.T) {
+func TestD18CertificatesAreCheckedOnBothSides(t *testing.T) {
 	t.Parallel()
 	ours, theirs := newAuthority(t), newAuthority(t)
 	cert, key := ours.sign(t, "server", leaf(2))
@@ -74,12 +74,16 @@ func TestClientCertificateIsShown(t *testing.T) {
 	redistest.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ours.file, "--tls-auth-clients", "yes")
 	cert, key = ours.sign(t, "client", leaf(3))
 	strange, strangeKey := theirs.sign(t, "client", leaf(4))
+	ended := leaf(5)
+	ended.NotAfter = time.Now().Add(-time.Minute)
+	endedCert, endedKey := ours.sign(t, "ended", ended)
 	for name, c := range map[string]struct {
 		tls *TLS
 		ok  bool
 	}{
 		"good":                        {&TLS{CA: ours.file, Certificate: cert, Key: key}, true},
 		"no client certificate":       {&TLS{CA: ours.file}, false},
+		"one that has ended":          {&TLS{CA: ours.file, Certificate: endedCert, Key: endedKey}, false},
 		"one that nobody trusts":      {&TLS{CA: ours.file, Certificate: strange, Key: strangeKey}, false},
 		"a server that nobody trusts": {&TLS{CA: theirs.file, Certificate: cert, Key: key}, false},
 		"authorities of the system":   {&TLS{Certificate: cert, Key: key}, false},
