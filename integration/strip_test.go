@@ -40,14 +40,14 @@ var policies = map[string]struct {
 	credential string
 	want       string // Remote-User at the upstream; "": none
 }{
-	"accepted":             {"edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
-	"optional":             {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", "", ""},
-	"optional, accepted":   {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
-	"failed, error routes": {"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", ""},
-	"off":                  {"edge_auth off\n reverse_proxy UPSTREAM", "", ""},
-	"H64 outside the matcher":  {"edge_auth /admin/* {\n BASIC \n}\n reverse_proxy UPSTREAM", "", ""},
-	"in a handle":          {"handle {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
-	"in a route":           {"route {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
+	"accepted":                {"edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
+	"optional":                {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", "", ""},
+	"optional, accepted":      {"edge_auth {\n BASIC \n optional \n}\n reverse_proxy UPSTREAM", harness.Alice, "alice"},
+	"failed, error routes":    {"edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", ""},
+	"off":                     {"edge_auth off\n reverse_proxy UPSTREAM", "", ""},
+	"H64 outside the matcher": {"edge_auth /admin/* {\n BASIC \n}\n reverse_proxy UPSTREAM", "", ""},
+	"in a handle":             {"handle {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
+	"in a route":              {"route {\n edge_auth {\n BASIC \n}\n reverse_proxy UPSTREAM \n}", harness.Alice, "alice"},
 	"earlier directive fails, error routes": {
 		"basic_auth {\n bob HASH \n}\n edge_auth {\n BASIC \n}\n reverse_proxy 127.0.0.1:1\n handle_errors {\n reverse_proxy UPSTREAM \n}", "", "",
 	},

@@ -61,7 +61,7 @@ type Gateway struct {
 
 	inherited int // how many of Env are those of this process
 	canaries  *canaries
-	exited chan struct{} // closed when Cmd has ended
+	exited    chan struct{} // closed when Cmd has ended
 }
 
 // Start runs a Caddyfile. In it stand $PORT and $PORT2 for free ports,
