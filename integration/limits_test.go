@@ -229,6 +229,7 @@ func TestC10HeadersAreJudgedUpToTheLimitAndRefusedBeyond(t *testing.T) {
 	}{{8 << 10, 401}, {15 << 10, 401}, {64 << 10, 431}, {1 << 20, 431}} {
 		for _, name := range []string{"Authorization: Token ", "Authorization: Bearer ", "Authorization: Basic ", "Cookie: __Host-edge_auth="} {
 			t.Run(fmt.Sprintf("C10 %d bytes, %s", c.size, name), func(t *testing.T) {
+				t.Parallel()
 				reply := u.Raw("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + name + strings.Repeat("a", c.size) + "\r\n\r\n")
 				assert.True(t, strings.HasPrefix(reply, "HTTP/1.1 "+strconv.Itoa(c.status)), "%.40q", reply)
 			})
@@ -264,7 +265,7 @@ func TestD37SlowClientsHoldNoPlaceThatOthersNeed(t *testing.T) {
 }
 
 // D19: no more connections to Redis, and no more descriptors.
-func TestD19ExhaustedConnectionsAreAnsweredAndPass(t *testing.T) {
+func TestD19ExhaustedConnectionsAreAnsweredAndPass(t *testing.T) { //nolint:tparallel // one after the other
 	t.Parallel()
 	redis := redistest.Start(t)
 	u := startUnderFlood(t, redis)

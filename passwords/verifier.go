@@ -113,7 +113,7 @@ func (v *Verifier) Verify(ctx context.Context, user, password, hash string) (boo
 	}
 	c, ok := v.running[name]
 	if !ok {
-		waits, gone := context.WithTimeout(context.Background(), maxWait) //nolint:contextcheck // see below
+		waits, gone := context.WithTimeout(context.Background(), maxWait)
 		if before || queue.IsFirst(ctx) {
 			waits = queue.First(waits)
 		}
@@ -121,7 +121,7 @@ func (v *Verifier) Verify(ctx context.Context, user, password, hash string) (boo
 		v.running[name] = c
 		// In a goroutine of its own, since the caller may go away while others
 		// wait for the same. It ends after maxWait and one hashing at the latest.
-		go v.run(waits, name, c, password, hash)
+		go v.run(waits, name, c, password, hash) //nolint:contextcheck // see above
 	}
 	c.waiting++
 	v.mu.Unlock()

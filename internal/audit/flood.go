@@ -81,11 +81,9 @@ func (f *flood) end() {
 		if count.leftOut == 0 {
 			continue
 		}
-		var fields texts
-		fields.add("event", LeftOut)
-		fields.add("of", key.event)
+		fields := texts{zap.String("event", LeftOut), zap.String("of", key.event), zap.Int("count", count.leftOut)}
 		fields.add("policy", key.policy)
-		f.logger.Warn("lines left out", append(fields, zap.Int("count", count.leftOut))...)
+		f.logger.Warn("lines left out", fields...)
 	}
 }
 
