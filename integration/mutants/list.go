@@ -162,7 +162,7 @@ func parseAny(token string) (parts, error) {
 	},
 	{
 		"retry without deadline",
-		[]edit{{"store/redis/prepare.go", "o.ContextTimeoutEnabled = true", "o.ContextTimeoutEnabled = false"}, {"store/redis/prepare.go", "o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout\n\to.MaxRetries, o.DialerRetries = -1, 1", "_ = timeout"}, {"store/redis/lookups.go", "timer := time.NewTimer(l.store.timeout)", "timer := time.NewTimer(time.Hour)"}, {"store/redis/call.go", "bounded, cancel := context.WithTimeout(ctx, s.timeout)", "bounded, cancel := context.WithTimeout(ctx, time.Hour)"}, {"store/redis/call.go", "\t\"fmt\"\n", "\t\"fmt\"\n\t\"time\"\n"}},
+		[]edit{{"store/redis/prepare.go", "o.ContextTimeoutEnabled = true", "o.ContextTimeoutEnabled = false"}, {"store/redis/prepare.go", "o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = ", "_, _, _, _ = "}, {"store/redis/lookups.go", "timer := time.NewTimer(l.store.timeout)", "timer := time.NewTimer(time.Hour)"}, {"store/redis/call.go", "bounded, cancel := context.WithTimeout(ctx, s.timeout)", "bounded, cancel := context.WithTimeout(ctx, time.Hour)"}, {"store/redis/call.go", "\t\"fmt\"\n", "\t\"fmt\"\n\t\"time\"\n"}},
 		[]tests{{"./store/redis", "D04|Hung"}},
 	},
 	{
