@@ -205,7 +205,12 @@ func TestX13NothingIsDecidedByTheConfigBefore(t *testing.T) { //nolint:tparallel
 		groups string
 	}
 	ask := func(header string) want {
-		a := g.Get("/", header)
+		var a harness.Answer
+		harness.Eventually(t, 5*time.Second, func() (answered bool) { // a connection that waits at the old listener is reset by a reload
+			var err error
+			a, err = g.Try(t.Context(), http.MethodGet, "/", "", header)
+			return err == nil
+		}, "no answer")
 		w := want{status: a.Status}
 		for _, got := range up.Taken() {
 			w.user, w.groups = strings.Join(harness.HeaderOf(got, "Remote-User"), ","), strings.Join(harness.HeaderOf(got, "Remote-Groups"), ",")
