@@ -168,7 +168,7 @@ func TestT11T35UsersAndTokensOfARealDjangoGoOnWithTheirSecrets(t *testing.T) {
 				login := func(password string) int {
 					return g.Do(http.MethodPost, "/api-token-auth/", `{"username":"`+user+`","password":"`+password+`"}`, "Content-Type: application/json").Status
 				}
-				g.Told("password of " + user) // the import says so of a user whose password it leaves out
+				g.Told("password of " + user) // `user password` says whose it has changed, in these words
 				assert.Equal(t, http.StatusBadRequest, login("password of another"), user)
 				assert.Equal(t, http.StatusOK, login("password of "+user), user)
 			}
