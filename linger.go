@@ -16,30 +16,36 @@ var lingering linger
 // linger does things later, or all at once when the process ends.
 type linger struct {
 	mu  sync.Mutex // guards due
-	due map[*time.Timer]func()
+	due map[*lingered]struct{}
+}
+
+// lingered is one thing that is done later.
+type lingered struct {
+	do    func()
+	timer *time.Timer
 }
 
 func (l *linger) add(after time.Duration, do func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.due == nil {
-		l.due = make(map[*time.Timer]func())
+		l.due = make(map[*lingered]struct{})
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(after, func() {
-		if l.take(timer) {
+	one := &lingered{do: do}
+	one.timer = time.AfterFunc(after, func() {
+		if l.take(one) {
 			do()
 		}
 	})
-	l.due[timer] = do
+	l.due[one] = struct{}{}
 }
 
 // take says who does a thing: whoever is told true.
-func (l *linger) take(timer *time.Timer) bool {
+func (l *linger) take(one *lingered) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, mine := l.due[timer]
-	delete(l.due, timer)
+	_, mine := l.due[one]
+	delete(l.due, one)
 	return mine
 }
 
@@ -49,8 +55,8 @@ func (l *linger) flush() {
 	due := l.due
 	l.due = nil
 	l.mu.Unlock()
-	for timer, do := range due {
-		timer.Stop()
-		do()
+	for one := range due {
+		one.timer.Stop()
+		one.do()
 	}
 }

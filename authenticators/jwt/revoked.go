@@ -74,14 +74,20 @@ func (a *Authenticator) checkRevoked(ctx context.Context, who *identity.Identity
 	for _, name := range names {
 		ask(func() (bool, error) { return records.JWTRevoked(ctx, a.store, name) })
 	}
-	for range cap(answers) {
+	var revoked bool
+	var failed error
+	for range cap(answers) { // each, so that no question outlives the request
 		said := <-answers
+		revoked = revoked || said.revoked
 		if said.err != nil {
-			return fmt.Errorf("looking for a revocation: %w", said.err)
+			failed = said.err
 		}
-		if said.revoked {
-			return &invalidError{"revoked", "Token is blacklisted"}
-		}
+	}
+	switch {
+	case failed != nil:
+		return fmt.Errorf("looking for a revocation: %w", failed)
+	case revoked:
+		return &invalidError{"revoked", "Token is blacklisted"}
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ func newOwn(s store.Store, idPrefix string, logger *zap.Logger) *own {
 func (o *own) find(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
 	look := o.users.lookUp(ctx, o.store, secret.Sum())
 	token, err := records.FindToken(ctx, o.store, secret.Reveal())
+	if err != nil {
+		look.end()
+	}
 	switch {
 	case errors.Is(err, records.ErrMalformed), errors.Is(err, store.ErrNotFound):
 		return nil, errUnknown

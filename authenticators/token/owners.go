@@ -58,6 +58,13 @@ func (o *owners) lookUp(ctx context.Context, s store.Store, token [sha256.Size]b
 	return l
 }
 
+// end waits for a record that nobody needs, so that no look-up outlives its request.
+func (l *ownerLookUp) end() {
+	if l.found != nil {
+		<-l.found
+	}
+}
+
 // user returns the record of the token's user, as records.GetUser does.
 func (l *ownerLookUp) user(ctx context.Context, id string) (records.User, error) {
 	if l.guess == id {

@@ -56,6 +56,13 @@ func (s *Store) live(key string) (record, bool) {
 	return r, ok && (r.expires.IsZero() || s.Now().Before(r.expires))
 }
 
+// ReadsSoFar is Reads, while others read.
+func (s *Store) ReadsSoFar() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Reads
+}
+
 // Get returns a record.
 func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	s.mu.Lock()
