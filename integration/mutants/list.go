@@ -178,6 +178,6 @@ func parseAny(token string) (parts, error) {
 	{
 		"unknown user skips hashing",
 		[]edit{{"records/htpasswd.go", "\tok, err := verifier.Verify(ctx, name, password, hash)\n", "\tif !u.Has(name) {\n\t\treturn ErrUnknownUser\n\t}\n\tok, err := verifier.Verify(ctx, name, password, hash)\n"}, {"records/login.go", "\t\tif hash, err = unknownUser(ctx, s, name); err != nil {\n\t\t\treturn User{}, fmt.Errorf(\"looking user up: %w\", err)\n\t\t}\n", "\t\treturn User{}, ErrUnknownUser\n"}},
-		[]tests{{"./records", "."}, {attacks, "TestLoginRows"}},
+		[]tests{{"./issuer", "L10"}, {attacks, "TestLoginRows"}},
 	},
 }
