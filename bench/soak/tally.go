@@ -34,12 +34,7 @@ func (t *tally) count(g *gateway, q request, found outcome, why string, known as
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	row := t.kinds[kind]
-	if row == nil {
-		row = new([outcomes]int64)
-		t.kinds[kind] = row
-	}
-	row[found]++
+	t.row(kind)[found]++
 	if why == "" {
 		return
 	}
@@ -55,6 +50,14 @@ func (t *tally) count(g *gateway, q request, found outcome, why string, known as
 	}
 }
 
+// row is the counts of a kind; t.mu is held.
+func (t *tally) row(kind string) *[outcomes]int64 {
+	if t.kinds[kind] == nil {
+		t.kinds[kind] = new([outcomes]int64)
+	}
+	return t.kinds[kind]
+}
+
 func appendSome(list []string, text string) []string {
 	if len(list) < told {
 		fmt.Println(text)
@@ -67,12 +70,7 @@ func appendSome(list []string, text string) []string {
 func (t *tally) fail(kind, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	row := t.kinds[kind]
-	if row == nil {
-		row = new([outcomes]int64)
-		t.kinds[kind] = row
-	}
-	row[wrong]++
+	t.row(kind)[wrong]++
 	t.wrongs = appendSome(t.wrongs, time.Now().Format("15:04:05.000")+" "+kind+": "+fmt.Sprintf(format, args...))
 }
 
@@ -80,12 +78,7 @@ func (t *tally) fail(kind, format string, args ...any) {
 func (t *tally) ok(kind string, found outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	row := t.kinds[kind]
-	if row == nil {
-		row = new([outcomes]int64)
-		t.kinds[kind] = row
-	}
-	row[found]++
+	t.row(kind)[found]++
 }
 
 // done counts something that was done.

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -59,35 +58,6 @@ func (g *Gateway) AskEarly(t testing.TB, r Request, seen func()) (Answer, error)
 		err = errors.New("the gateway took no early data")
 	}
 	return a, err
-}
-
-// exchange sends a request and calls sent, before it reads the answer.
-func exchange(ctx context.Context, conn *quic.Conn, host string, r Request, sent func()) (Answer, error) {
-	control, err := conn.OpenUniStream()
-	if err != nil {
-		return Answer{}, err
-	}
-	if _, err := control.Write([]byte{h3Control, h3Settings, 0}); err != nil {
-		return Answer{}, err
-	}
-	stream, err := conn.OpenStreamSync(ctx)
-	if err != nil {
-		return Answer{}, err
-	}
-	payload, err := h3Bytes(host, r)
-	if err != nil {
-		return Answer{}, err
-	}
-	if _, err := stream.Write(payload); err != nil {
-		return Answer{}, err
-	}
-	if err := stream.Close(); err != nil {
-		return Answer{}, err
-	}
-	if sent != nil {
-		sent()
-	}
-	return readH3(bufio.NewReader(stream))
 }
 
 // heldSocket hears nothing until it is opened.

@@ -30,6 +30,11 @@ func askH3(address, host string, r Request) (Answer, error) {
 		return Answer{}, err
 	}
 	defer func() { _ = conn.CloseWithError(0x100, "") }() // H3_NO_ERROR
+	return exchange(ctx, conn, host, r, nil)
+}
+
+// exchange sends a request and calls sent, unless it is nil, before it reads the answer.
+func exchange(ctx context.Context, conn *quic.Conn, host string, r Request, sent func()) (Answer, error) {
 	control, err := conn.OpenUniStream()
 	if err != nil {
 		return Answer{}, err
@@ -48,10 +53,14 @@ func askH3(address, host string, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	// A server that has read enough answers before all is written.
 	go func() {
 		_, _ = stream.Write(payload)
 		_ = stream.Close()
 	}()
+	if sent != nil {
+		sent()
+	}
 	return readH3(bufio.NewReader(stream))
 }
 
