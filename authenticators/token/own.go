@@ -30,10 +30,8 @@ func newOwn(s store.Store, idPrefix string, logger *zap.Logger) *own {
 // has been disabled or removed is out, and groups are those of today.
 func (o *own) find(ctx context.Context, secret authenticators.Secret) (*identity.Identity, error) {
 	look := o.users.lookUp(ctx, o.store, secret.Sum())
+	defer look.end() // also when the look-up below panics
 	token, err := records.FindToken(ctx, o.store, secret.Reveal())
-	if err != nil {
-		look.end()
-	}
 	switch {
 	case errors.Is(err, records.ErrMalformed), errors.Is(err, store.ErrNotFound):
 		return nil, errUnknown

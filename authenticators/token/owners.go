@@ -28,13 +28,10 @@ type ownerLookUp struct {
 	owners *owners
 	store  store.Store
 	token  [sha256.Size]byte
-	guess  string // empty: none
-	found  chan foundRecord
-}
-
-type foundRecord struct {
-	user records.User
-	err  error
+	guess  string        // empty: none
+	done   chan struct{} // closed when the guess was looked up; nil: there is none
+	found  records.User
+	err    error
 }
 
 // lookUp asks for the record of the user whose a token was the last time.
@@ -44,32 +41,32 @@ func (o *owners) lookUp(ctx context.Context, s store.Store, token [sha256.Size]b
 	l.guess = o.known[token]
 	o.mu.Unlock()
 	if l.guess != "" {
-		l.found = make(chan foundRecord, 1)
+		l.done = make(chan struct{})
 		go func() {
+			defer close(l.done)
 			defer func() { // what panics here would end the process
 				if cause := recover(); cause != nil {
-					l.found <- foundRecord{err: fmt.Errorf("looking the token's user up: %w", panics.Error(cause))}
+					l.err = fmt.Errorf("looking the token's user up: %w", panics.Error(cause))
 				}
 			}()
-			user, err := records.GetUser(ctx, s, l.guess)
-			l.found <- foundRecord{user, err}
+			l.found, l.err = records.GetUser(ctx, s, l.guess)
 		}()
 	}
 	return l
 }
 
-// end waits for a record that nobody needs, so that no look-up outlives its request.
+// end waits for a record that nobody may need, so that no look-up outlives its request.
 func (l *ownerLookUp) end() {
-	if l.found != nil {
-		<-l.found
+	if l.done != nil {
+		<-l.done
 	}
 }
 
 // user returns the record of the token's user, as records.GetUser does.
 func (l *ownerLookUp) user(ctx context.Context, id string) (records.User, error) {
-	if l.guess == id {
-		found := <-l.found
-		return found.user, found.err
+	if l.done != nil && l.guess == id {
+		<-l.done
+		return l.found, l.err
 	}
 	l.owners.mu.Lock()
 	if len(l.owners.known) == maxOwners || l.owners.known == nil {
