@@ -28,7 +28,7 @@ func main() {
 	caddy := flag.String("caddy", os.Getenv("EDGE_AUTH_CADDY"), "the Caddy to load")
 	out := flag.String("json", "", "a file for the samples")
 	timeout := flag.Duration("timeout", time.Second, "of calls of Redis; by default a gateway has 250ms, but a busy machine is no fault of its own")
-	keep := flag.String("dir", "", "a folder for logs and stores, which is kept; default: none is")
+	keep := flag.String("dir", "", "a folder for logs, stores and heap profiles, which is kept; default: none is")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, options{*length, *every, *timeout, *rate, *caddy, *out, *keep})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,17 +30,18 @@ var (
 
 func (g *gateway) sample(ctx context.Context, began time.Time, quiet bool) (sample, error) {
 	s := sample{Gateway: g.name, Quiet: quiet}
-	text, err := g.ask(ctx, http.MethodGet, "/debug/pprof/heap?gc=1&debug=1", "", "", nil)
+	heap, err := g.ask(ctx, http.MethodGet, "/debug/pprof/heap?gc=1&debug=1", "", "", nil)
 	if err != nil {
 		return s, err
 	}
-	if s.Heap, err = number(heapAlloc, text); err != nil {
+	if s.Heap, err = number(heapAlloc, heap); err != nil {
 		return s, err
 	}
-	if text, err = g.ask(ctx, http.MethodGet, "/debug/pprof/goroutine?debug=1", "", "", nil); err != nil {
+	running, err := g.ask(ctx, http.MethodGet, "/debug/pprof/goroutine?debug=1", "", "", nil)
+	if err != nil {
 		return s, err
 	}
-	if s.Goroutines, err = number(goroutines, text); err != nil {
+	if s.Goroutines, err = number(goroutines, running); err != nil {
 		return s, err
 	}
 	proc := fmt.Sprintf("/proc/%d", g.cmd.Process.Pid)
@@ -53,8 +55,14 @@ func (g *gateway) sample(ctx context.Context, began time.Time, quiet bool) (samp
 	}
 	s.RSS = pages * float64(os.Getpagesize())
 	files, err := os.ReadDir(proc + "/fd")
+	if err != nil {
+		return s, err
+	}
 	s.Files = float64(len(files))
 	s.At = time.Since(began).Seconds()
+	if quiet { // for `go tool pprof -diff_base`, where something grows
+		err = os.WriteFile(filepath.Join(g.dir, fmt.Sprintf("heap-%.0fs", s.At)), []byte(heap), 0o600)
+	}
 	return s, err
 }
 

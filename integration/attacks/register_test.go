@@ -52,7 +52,6 @@ var notApplicable = map[string]string{
 	"E41": "no authenticator reads client certificates",
 	"D24": "there is no durability option: a write that a failover loses is lost, as the threat model says",
 	"D25": "no option reads from replicas",
-	"D44": "as S47: the docs ask for TLS or loopback between gateway and Redis",
 	"D45": "bench/soak.sh: an hour is not for each run",
 }
 
