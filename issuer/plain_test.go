@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -62,12 +63,16 @@ func (i *testIssuer) toldOf(host string) int {
 	return n
 }
 
+// newHost is a host that the process, which keeps those that it warned of, has not seen.
+func newHost(name string) string { return name + "-" + strings.ToLower(rand.Text()) + ".example.com" }
+
 const noLogin = "over which your browser keeps no login"
 
 func TestS23LoginThatWouldBeLostIsToldAndNotMade(t *testing.T) {
 	t.Parallel()
 	i := browsed(t, "")
-	const host, form = "lost.example.com", "Content-Type: application/x-www-form-urlencoded"
+	const form = "Content-Type: application/x-www-form-urlencoded"
+	host := newHost("lost")
 	for range 2 {
 		w := i.page("/login/?next=/app", "Host: "+host, "Upgrade-Insecure-Requests: 1")
 		require.Equal(t, http.StatusOK, w.Code)
@@ -107,11 +112,12 @@ func TestProbesOfALoginPageWarnOfNothing(t *testing.T) {
 func TestTokensInCookiesThatAreLostAreWarnedAboutOnce(t *testing.T) {
 	t.Parallel()
 	i := configured(t, "edge_auth_issuer {\n jwt\n deliver cookie\n}", djangoKey)
+	host := newHost("spa")
 	for range 2 {
-		w := i.post("/api/token/", `{"username":"alice","password":"wonderland"}`, "Host: spa.example.com", "Origin: http://spa.example.com")
+		w := i.post("/api/token/", `{"username":"alice","password":"wonderland"}`, "Host: "+host, "Origin: http://"+host)
 		require.Equal(t, http.StatusOK, w.Code, w.Body)
 	}
-	assert.Equal(t, 1, i.toldOf("spa.example.com"))
+	assert.Equal(t, 1, i.toldOf(host))
 }
 
 func TestHostsThatClientsNameFillNeitherMemoryNorTheLog(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -19,6 +20,7 @@ import (
 	"github.com/edgeauth/caddy-edgeauth/identity"
 	"github.com/edgeauth/caddy-edgeauth/internal/memstore"
 	"github.com/edgeauth/caddy-edgeauth/keys"
+	"github.com/edgeauth/caddy-edgeauth/passwords"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -85,5 +87,11 @@ func Ask(t testing.TB, guest authenticators.Authenticator, headers ...string) (*
 	if err != nil {
 		return nil, err
 	}
-	return guest.Verify(t.Context(), c)
+	for began := time.Now(); ; {
+		who, err := guest.Verify(t.Context(), c)
+		// Tests that hash side by side may fill a busy machine's queue: that says nothing.
+		if !errors.Is(err, passwords.ErrBusy) || time.Since(began) > time.Minute {
+			return who, err
+		}
+	}
 }
