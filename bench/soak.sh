@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Loads three gateways (two that share a Redis, one with the embedded store) for an
 # hour, while configs are loaded, credentials are revoked, and Redis and the like fail
-# at random; judges each answer, and watches memory, goroutines and descriptors. Exits
+# at random; judges each answer, and watches memory, goroutines and descriptors. Caches
+# are filled before, which takes some minutes: what grows then is a leak. Exits
 # with 1 if one answer was wrong. Needs redis-server. `-for 2m` is a short one, `-rate`
 # says how many requests a second; EDGE_AUTH_CADDY names a binary to load instead of
 # building one.

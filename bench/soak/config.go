@@ -132,7 +132,7 @@ func (g *gateway) text(round int) string {
 	store, apps := "store embedded "+g.dir+"/soak.db", ""
 	if g.way != nil {
 		// Another timeout is another store: its connections and cache begin anew.
-		store = fmt.Sprintf("store redis redis://%s/0 {\n\t\t\ttimeout %s\n\t\t\tcache 20000 {\n\t\t\t\tmax_age 30s\n\t\t\t}\n\t\t}\n\t\tsigning_key %s", g.way.addr, g.world.timeout+time.Duration(round/3%2)*time.Millisecond, g.world.signingKey)
+		store = fmt.Sprintf("store redis redis://%s/0 {\n\t\t\ttimeout %s\n\t\t\tcache %d {\n\t\t\t\tmax_age 30s\n\t\t\t}\n\t\t}\n\t\tsigning_key %s", g.way.addr, g.world.timeout+time.Duration(round/3%2)*time.Millisecond, findingsOfRedis, g.world.signingKey)
 		apps = foreign
 	}
 	var named, extra string

@@ -107,6 +107,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err := w.start(ctx); err != nil {
 		return err
 	}
+	if err := w.fill(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
 	fmt.Printf("%s: the load begins, for %s\n", began.Format(time.TimeOnly), o.length)
 	samples := w.soak(ctx, o.length, o.rate, o.every)
