@@ -39,8 +39,8 @@ func (g *Gateway) EdgeAuth(stdin string, args ...string) string {
 	var err error
 	Eventually(g.T, 10*time.Second, func() bool {
 		out, err = g.Command(stdin, append([]string{"edge-auth", "--address", g.Admin}, args...)...)
-		return err == nil || !strings.Contains(err.Error(), "is still starting")
-	}, "Caddy does not finish starting")
+		return err == nil || !strings.Contains(err.Error(), "is still starting") && !strings.Contains(err.Error(), "HTTP 503")
+	}, "Caddy does not finish starting, or its store does not answer")
 	require.NoError(g.T, err)
 	return out
 }
