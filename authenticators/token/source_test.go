@@ -1,8 +1,12 @@
 package token
 
 import (
+	"context"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -80,6 +84,54 @@ func TestSourcesAreAskedInTheirOrder(t *testing.T) {
 	host.Others.Fail = down
 	_, err = guesttest.Ask(t, a, "Authorization: Token "+ours)
 	require.ErrorIs(t, err, down, "the first may have known it")
+}
+
+// lagging is a store in which users are slow to be read, and tokens fail as they are told to.
+type lagging struct {
+	store.Store
+
+	tokens func() error
+	ended  atomic.Bool // the look-up of a user
+}
+
+func (l *lagging) Get(ctx context.Context, key string) (store.Record, error) {
+	if strings.HasPrefix(key, "user:") {
+		time.Sleep(time.Second)
+		defer l.ended.Store(true)
+	} else if err := l.tokens(); err != nil {
+		return store.Record{}, err
+	}
+	return l.Store.Get(ctx, key)
+}
+
+func TestLookUpAheadEndsWithItsRequest(t *testing.T) {
+	t.Parallel()
+	for name, tokens := range map[string]func() error{
+		"fails":  func() error { return errors.New("connection reset") },
+		"panics": func() error { panic("connection reset") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := &lagging{Store: memstore.New(), tokens: func() error { return nil }}
+				require.NoError(t, records.PutUser(t.Context(), l.Store, records.User{ID: "alice"}))
+				secret, _, err := records.NewToken(t.Context(), l.Store, records.Token{User: "alice"}, 0)
+				require.NoError(t, err)
+				o := newOwn(l, "", zap.NewNop())
+				_, err = o.find(t.Context(), authenticators.Secret(secret))
+				require.NoError(t, err)
+				synctest.Wait() // its use is noted by now
+				l.ended.Store(false)
+				l.tokens = tokens
+				func() {
+					defer func() { _ = recover() }()
+					_, err = o.find(t.Context(), authenticators.Secret(secret))
+					assert.ErrorContains(t, err, "connection reset")
+				}()
+				assert.True(t, l.ended.Load(), "it goes on when its request has ended")
+			})
+		})
+	}
 }
 
 func TestS65T31TokenOfAUserWhoIsDisabledOrGone(t *testing.T) {
