@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
+	"github.com/edgeauth/caddy-edgeauth/internal/memstore"
 	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
@@ -72,6 +74,32 @@ func TestStoreIsAskedAgainAfterASecond(t *testing.T) {
 	kept := p.last.Load()
 	p.last.Store(&probed{kept.at - probeEvery, kept.err})
 	assert.NoError(t, p.ask(t.Context(), func(context.Context) error { return nil }))
+}
+
+// slowStore takes a second to read.
+type slowStore struct{ *memstore.Store }
+
+func (s slowStore) Get(ctx context.Context, key string) (store.Record, error) {
+	record, err := s.Store.Get(ctx, key)
+	time.Sleep(time.Second)
+	return record, err
+}
+
+func (slowStore) Destruct() error { return nil }
+
+func TestRecordEndsAsItWasWhenItWasAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := slowStore{memstore.New()}
+		require.NoError(t, slow.Put(t.Context(), "k", []byte("v"), time.Minute))
+		w := &watchedStore{sharedStore: share(slow, rand.Text()), outage: &outage{logger: zap.NewNop()}}
+		ends := time.Now().Add(time.Minute)
+		ctx, reads := store.Collecting(t.Context())
+		_, err := w.Get(ctx, "k")
+		require.NoError(t, err)
+		_, end, _ := reads.Known()
+		assert.Equal(t, ends, end)
+	})
 }
 
 // counted is what a counter says.

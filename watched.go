@@ -23,7 +23,7 @@ func (w *watchedStore) Get(ctx context.Context, key string) (store.Record, error
 	}
 	began := time.Now()
 	record, err := w.Handle.Get(ctx, key)
-	noteEnd(ctx, record.TTL, err)
+	noteEnd(ctx, began, record.TTL, err)
 	return record, w.note(opGet, began, err)
 }
 
@@ -33,10 +33,11 @@ func (w *watchedStore) note(op operation, began time.Time, err error) error {
 	return w.outage.note(op, err)
 }
 
-// noteEnd notes how long a record has still to live.
-func noteEnd(ctx context.Context, ttl time.Duration, err error) {
+// noteEnd notes how long a record has still to live that was asked for then: reckoned
+// from when the answer came, it would live on for as long as that took.
+func noteEnd(ctx context.Context, began time.Time, ttl time.Duration, err error) {
 	if err == nil && ttl > 0 {
-		store.ReadUntil(ctx, time.Now().Add(ttl))
+		store.ReadUntil(ctx, began.Add(ttl))
 	}
 }
 
@@ -96,7 +97,7 @@ func (w *watchedForeign) Get(ctx context.Context, key string) (store.Record, err
 	w.noteReading(ctx, key)
 	began := time.Now()
 	record, err := w.Foreign.Get(ctx, key)
-	noteEnd(ctx, record.TTL, err)
+	noteEnd(ctx, began, record.TTL, err)
 	return record, w.of.note(opForeignGet, began, err)
 }
 
@@ -104,7 +105,7 @@ func (w *watchedForeign) Fields(ctx context.Context, key string, names ...string
 	w.noteReading(ctx, key)
 	began := time.Now()
 	fields, ttl, err := w.Foreign.Fields(ctx, key, names...)
-	noteEnd(ctx, ttl, err)
+	noteEnd(ctx, began, ttl, err)
 	return fields, ttl, w.of.note(opForeignFields, began, err)
 }
 
