@@ -89,7 +89,7 @@ unit() {
 	# The race detector needs a C compiler.
 	install redis-server redis-server gcc gcc /usr/include/stdio.h libc6-dev
 	# shellcheck disable=SC2046
-	go test -race $(go list ./... | grep -v /integration)
+	go test -race -timeout 20m $(go list ./... | grep -v /integration)
 	# The race detector makes everything slower, so this promise is held apart.
 	go test -count=1 -run 'Hung' ./store/redis
 }
@@ -151,7 +151,7 @@ integration() {
 		export EDGE_AUTH_CADDY=$built
 	fi
 	# Most of these wait: for clocks, for each other, for what is down.
-	go test -count=1 -parallel 4 ./integration/...
+	go test -count=1 -timeout 20m -parallel 4 ./integration/...
 }
 
 # build builds the Caddy that a user would, once.

@@ -75,7 +75,7 @@ func TestD11OnlyTheConnectionForNewsIsKilled(t *testing.T) {
 	g, c := keeper(t, redis, timeout+"\n cache 1000 {\n max_staleness 8s\n}")
 	for n := range 3 {
 		var listeners []string
-		harness.Eventually(t, slow, func() bool {
+		harness.Eventually(t, 10*time.Second, func() bool { // it is tried again every 2 s
 			listeners = listenersOf(t, redis)
 			return len(listeners) == 1
 		}, "nobody listens for news, or more than one")
