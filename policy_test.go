@@ -240,7 +240,7 @@ func TestC70RulesWithoutSenseAreRefused(t *testing.T) {
 		return new(Policy).unmarshalBody(d, nobodyKnown{})
 	}
 	require.NoError(t, read("require group admins"), "the baseline")
-	lines := []string{
+	lines := []string{ //nolint:prealloc // a table
 		"require", "require {\n }", `require ""`, "require role admins", "require Group admins", "require groups admins", "require admins", "requires group admins",
 		`require group ""`, `require user alice ""`, "require claim admin", "require max_age 0s", "require max_age -1h", `require expression ""`,
 	}

@@ -102,12 +102,12 @@ func TestC70RulesWithoutSenseAreRefusedAtLoad(t *testing.T) {
 	require.NoError(t, err, "the baseline")
 	for _, line := range []string{"require", "require role admins", "require group"} {
 		_, err := g.Command("", "adapt", "--config", g.Write("Caddyfile", site(line)))
-		assert.Error(t, err, line)
+		require.Error(t, err, line)
 	}
 	const rule = `"require":[{"group":["admins"]}]`
 	require.Contains(t, adapted, rule)
 	for _, other := range []string{`"require":[{}]`, `"require":[{"role":["admins"]}]`, `"requires":[{"group":["admins"]}]`} {
 		_, err := g.Command("", "validate", "--config", g.Write("config.json", strings.Replace(adapted, rule, other, 1)))
-		assert.Error(t, err, other)
+		require.Error(t, err, other)
 	}
 }

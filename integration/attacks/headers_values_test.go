@@ -84,8 +84,14 @@ func TestH70ValuesBreakOutOfNoHeader(t *testing.T) { //nolint:tparallel // the r
 	t.Run("H71 names of groups", func(t *testing.T) {
 		for _, door := range harness.Doors {
 			for _, c := range [][2]string{
-				{"a,admins", "a%2Cadmins,"}, {"a%2Cadmins", "a%252Cadmins,"}, {" admins", "%20admins,"}, {"admins ", "admins%20,"},
-				{",", "%2C,"}, {"%", "%25,"}, {" ", "%20,"}, {"", ""},
+				{"a,admins", "a%2Cadmins,"},
+				{"a%2Cadmins", "a%252Cadmins,"},
+				{" admins", "%20admins,"},
+				{"admins ", "admins%20,"},
+				{",", "%2C,"},
+				{"%", "%25,"},
+				{" ", "%20,"},
+				{"", ""},
 			} {
 				status, got := send(door, map[string]any{"groups": []string{c[0], "staff"}})
 				require.Equal(t, http.StatusOK, status, c[0])
