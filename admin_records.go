@@ -134,7 +134,7 @@ func removeUser(app *App, r *http.Request) (any, error) {
 	if _, err := records.GetUser(r.Context(), app.store, id); err != nil {
 		return nil, err
 	}
-	return did(map[string]string{"removed": id}, audit.Event{Name: audit.UserRemoved, User: id}), records.RemoveUser(r.Context(), app.store, id)
+	return did(map[string]string{"removed": id}, audit.Event{Name: audit.UserRemoved, User: id}), records.RemoveUser(r.Context(), app.store, id, time.Now())
 }
 
 func disableUser(app *App, r *http.Request) (any, error) { return setActive(app, r, false) }

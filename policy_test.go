@@ -1,10 +1,15 @@
 package edgeauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/edgeauth/caddy-edgeauth/authenticators"
@@ -179,6 +185,83 @@ func TestC70C71Requirements(t *testing.T) {
 		{}, {User: []string{""}}, {User: []string{"a"}, Group: []string{"b"}}, {Claim: "a"}, {Values: []string{"a"}}, {Claim: "a..b", Values: []string{"a"}},
 	} {
 		require.Error(t, rule.check(), "%+v", rule)
+	}
+}
+
+func TestC70EachKeywordOfRequireKeepsSomebodyOut(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		rule     string
+		met, not identity.Identity
+	}{
+		"amr":        {"mfa", identity.Identity{Claims: map[string]any{"amr": []any{"mfa"}}}, identity.Identity{Claims: map[string]any{"amr": []any{"pwd"}}}},
+		"claim":      {"tenant t1", identity.Identity{Claims: map[string]any{"tenant": "t1"}}, identity.Identity{Claims: map[string]any{"tenant": "t2"}}},
+		"expression": {`auth_user().email == "a@example.com"`, identity.Identity{Email: "a@example.com"}, identity.Identity{Email: "b@example.com"}},
+		"group":      {"admins", identity.Identity{Groups: []string{"admins"}}, identity.Identity{Groups: []string{"staff"}}},
+		"max_age":    {"1h", identity.Identity{AuthTime: time.Now()}, identity.Identity{AuthTime: time.Now().Add(-2 * time.Hour)}},
+		"method":     {"session", identity.Identity{Method: "session"}, identity.Identity{Method: "token"}},
+		"scope":      {"write", identity.Identity{Scopes: []string{"write"}}, identity.Identity{Scopes: []string{"read"}}},
+		"user":       {"root", identity.Identity{ID: "root"}, identity.Identity{ID: "alice"}},
+	}
+	assert.ElementsMatch(t, requirementKinds, slices.Collect(maps.Keys(cases)), "a keyword without a case")
+	var fields []string
+	for field := range reflect.TypeFor[Requirement]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "values" {
+			fields = append(fields, name)
+		}
+	}
+	assert.ElementsMatch(t, requirementKinds, fields, "what JSON can say a Caddyfile can too")
+	for kind, c := range cases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			d := caddyfile.NewTestDispenser(kind + " " + c.rule)
+			require.True(t, d.Next())
+			rule, err := unmarshalRequirement(d)
+			require.NoError(t, err)
+			for passes, who := range map[bool]identity.Identity{true: c.met, false: c.not} {
+				who.ID = cmp.Or(who.ID, "alice")
+				s := withGuest(t, &lasting{scripted: scripted{who: &who}}, "a", &Policy{Require: []Requirement{rule}}, `{"authenticator":"session"}`, `{"authenticator":"jwt"}`)
+				r := prepared(request())
+				r.Header.Set("X-Key", "one")
+				s.serve(r)
+				assert.Equal(t, passes, s.passed, "%+v", who)
+				assert.Equal(t, !passes, stateOf(r).judgement("code") != "", "%+v", who)
+			}
+		})
+	}
+}
+
+// A rule that says nothing, or nothing that is known, is none that everybody meets.
+func TestC70RulesWithoutSenseAreRefused(t *testing.T) {
+	t.Parallel()
+	read := func(line string) error {
+		d := caddyfile.NewTestDispenser("edge_auth {\n token\n " + line + "\n}")
+		d.Next()
+		return new(Policy).unmarshalBody(d, nobodyKnown{})
+	}
+	require.NoError(t, read("require group admins"), "the baseline")
+	lines := []string{ //nolint:prealloc // a table
+		"require", "require {\n }", `require ""`, "require role admins", "require Group admins", "require groups admins", "require admins", "requires group admins",
+		`require group ""`, `require user alice ""`, "require claim admin", "require max_age 0s", "require max_age -1h", `require expression ""`,
+	}
+	for _, kind := range requirementKinds {
+		lines = append(lines, "require "+kind)
+	}
+	for _, line := range lines {
+		require.Error(t, read(line), line)
+	}
+	for text, good := range map[string]bool{
+		`{"group":["admins"]}`: true,
+		`{}`:                   false, `{"group":[]}`: false, `{"group":null}`: false, `{"group":[""]}`: false, `{"role":["admins"]}`: false, `{"group":"admins"}`: false,
+		`"group admins"`: false, `["group","admins"]`: false, `{"claim":"admin"}`: false, `{"values":["true"]}`: false, `{"max_age":0}`: false, `{"expression":""}`: false,
+		`{"group":["admins"],"user":["root"]}`: false, `{"group":["admins"],"expression":"true"}`: false,
+	} {
+		var rule Requirement
+		err := caddy.StrictUnmarshalJSON([]byte(text), &rule)
+		if err == nil {
+			err = rule.check()
+		}
+		assert.Equal(t, good, err == nil, text)
 	}
 }
 

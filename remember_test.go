@@ -42,10 +42,11 @@ func (s *site) asks(t *testing.T, guest *lasting, keys ...string) int {
 	return guest.verified - before
 }
 
-// withGuest puts an authenticator into a policy that has none that is scripted.
-func withGuest(t *testing.T, guest *lasting, config string, p *Policy) *site {
+// withGuest puts an authenticator into a policy that has none that is scripted: it
+// takes the place of own tokens, and of whatever else rules are about.
+func withGuest(t *testing.T, guest *lasting, config string, p *Policy, others ...string) *site {
 	t.Helper()
-	s := newSite(t, p, `{"authenticator":"token"}`)
+	s := newSite(t, p, append(others, `{"authenticator":"token"}`)...)
 	p.members = []member{{Authenticator: guest, name: "scripted", config: config, scope: newScope(config, p.CheckUser, s.app.storeKey)}}
 	p.prepareMetrics()
 	return s

@@ -24,6 +24,7 @@ func TestC70RequirementsHoldAtTheUpstream(t *testing.T) {
 		"method":                {"require method basic", "password", "alice"},
 		"max age":               {"require max_age 1h", "alice", "password"},
 		"amr":                   {"require amr pwd", "login", "alice"},
+		"claim":                 {"require claim amr pwd otp", "login", "alice"},
 		"expression":            {`require expression auth_user().id == "alice" && auth_user().method == "token"`, "alice", "bob"},
 		"expression of groups":  {`require expression "staff" in auth_user().groups`, "alice", "bob"},
 		"placeholder":           {`require expression {http.auth.user.id} == "alice"`, "alice", "bob"},

@@ -118,7 +118,7 @@ func TestOpaqueTokensAreOneALoginOrOneAUser(t *testing.T) {
 	second := obtain(single)
 	assert.NotEqual(t, first, second, "what was revoked never comes back")
 	assert.Equal(t, second, obtain(single))
-	require.NoError(t, records.RemoveUser(t.Context(), single.store, "alice"))
+	require.NoError(t, records.RemoveUser(t.Context(), single.store, "alice", time.Now()))
 	_, err = records.FindToken(t.Context(), single.store, second)
 	require.Error(t, err)
 }

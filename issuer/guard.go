@@ -120,15 +120,20 @@ func rateKey(kind string, names ...string) string {
 // addressOf is where a request comes from, as Caddy's trusted_proxies tell. Of an
 // IPv6 address it is the network, of which one client has all.
 func addressOf(r *http.Request) string {
-	text := clientIP(r)
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		return text
-	}
-	if address = address.Unmap().WithZone(""); address.Is6() {
+	address := clientAddress(r)
+	switch {
+	case !address.IsValid():
+		return clientIP(r)
+	case address.Is6():
 		return netip.PrefixFrom(address, 64).Masked().String()
 	}
 	return address.String()
+}
+
+// clientAddress is clientIP without a zone, which can be of any length.
+func clientAddress(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddr(clientIP(r))
+	return address.Unmap().WithZone("")
 }
 
 // clientIP is the address that a request comes from, as Caddy's trusted_proxies

@@ -211,7 +211,7 @@ func (i *Issuer) nextOf(r *http.Request, login records.Login, jti string) (*reco
 		return nil, nil
 	case jti == login.Current:
 		next := login
-		next.Previous, next.Client = login.Current, client
+		next.Previous, next.Client, next.Address = login.Current, client, clientAddress(r)
 		next.Current, next.Access = newJTI(), newJTI()
 		next.Issued, next.Expires = now, i.renewedUntil(login, now)
 		if !next.Expires.After(now) {
@@ -248,7 +248,9 @@ func (i *Issuer) endStolen(r *http.Request, login records.Login) error {
 	if err := i.end(r.Context(), login, records.EndedByTheft); err != nil {
 		return err
 	}
-	i.audit.Write(r, audit.Event{Name: audit.TokenReused, User: login.User, Authenticator: "jwt", Code: authenticators.CodeNotValid, Reason: errReused})
+	i.audit.Write(r, audit.Event{
+		Name: audit.TokenReused, User: login.User, Authenticator: "jwt", Code: authenticators.CodeNotValid, Reason: errReused, OtherClient: login.Address,
+	})
 	refreshReused.Inc()
 	return fmt.Errorf("%w: %w", errReused, i.blacklisted(errReused.Error()))
 }

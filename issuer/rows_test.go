@@ -244,26 +244,48 @@ func TestR50FieldsThatStandTwiceAreRefused(t *testing.T) {
 	assert.Equal(t, http.StatusOK, w.Code, w.Body)
 }
 
-// However often a login is refreshed, it is one record.
+// However often a login is refreshed, it is one record, and one of the same size; a
+// token that is refused adds none.
 func TestR51RefreshesDoNotFillTheStore(t *testing.T) {
 	t.Parallel()
 	i, pass := rotating(t)
-	pair := obtained(t, i)
-	count := func() int {
-		keys, err := i.store.List(t.Context(), "of:alice")
-		require.NoError(t, err)
-		return len(keys)
+	first := obtained(t, i)
+	size := func() (keys, bytes int) {
+		all := i.host.Records.Dump()
+		for key, value := range all {
+			bytes += len(key) + len(value)
+		}
+		return len(all), bytes
 	}
-	before := count()
-	require.Positive(t, before)
+	pair := use(t, i, first["refresh"])
+	count, bytes := size()
+	flat := func() {
+		t.Helper()
+		countNow, bytesNow := size()
+		assert.Equal(t, count, countNow)
+		assert.Equal(t, bytes, bytesNow)
+	}
 	for range 200 {
 		pass(time.Second)
 		pair = use(t, i, pair["refresh"])
 	}
-	assert.Equal(t, before, count())
+	flat()
 	logins, err := records.ListLogins(t.Context(), i.store, "alice")
 	require.NoError(t, err)
 	assert.Len(t, logins, 1)
+
+	refuses(t, i, first["refresh"], "Token is blacklisted") // a thief's
+	count, bytes = size()
+	for range 200 {
+		refuses(t, i, pair["refresh"], "Token is blacklisted")
+	}
+	flat()
+
+	pair = obtained(t, i)
+	use(t, i, pair["refresh"])
+	logins, err = records.ListLogins(t.Context(), i.store, "alice")
+	require.NoError(t, err)
+	require.Len(t, logins, 1, "the other one has ended")
 	i.host.Records.Now = i.now
 	pass(25 * time.Hour)
 	logins, err = records.ListLogins(t.Context(), i.store, "alice")

@@ -124,10 +124,14 @@ func (f *File) Keys() []*Key {
 		f.failed = err.Error()
 		return f.keys
 	}
+	fresh := kept(f.keys, loaded.Keys)
+	changed, opened := !slices.Equal(fresh, f.keys), state.open && !f.seen.open
 	f.seen, f.read, f.failed = state, now, ""
-	if fresh := kept(f.keys, loaded.Keys); !slices.Equal(fresh, f.keys) {
-		f.keys = fresh
+	if changed || opened {
 		f.warn(state, loaded)
+	}
+	if changed {
+		f.keys = fresh
 		f.logger.Info("key file read anew", zap.String("file", f.path), zap.Int("keys", len(loaded.Keys)))
 	}
 	return f.keys

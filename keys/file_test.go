@@ -178,6 +178,92 @@ func TestK37SecretThatEverybodyCanReadIsWarnedAbout(t *testing.T) {
 	}
 }
 
+// What counts is what the file is that a link leads to, and what it holds now: also that
+// everybody can read it, since a change.
+func TestK37ChangedFileIsJudgedAnew(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes")
+	}
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	now := time.Now()
+	write := func(name, secret string, mode os.FileMode) {
+		now = now.Add(time.Minute)
+		require.NoError(t, os.WriteFile(path(name), []byte(strings.Repeat(secret, 32)), 0o600))
+		require.NoError(t, os.Chmod(path(name), mode))
+		require.NoError(t, os.Chtimes(path(name), now, now))
+	}
+	lead := func(to string) {
+		require.NoError(t, os.Symlink(to, path("link.new")))
+		require.NoError(t, os.Rename(path("link.new"), path("link")))
+	}
+	write("a", "a", 0o600)
+	write("b", "b", 0o644)
+	lead("a")
+	core, logs := observer.New(zapcore.InfoLevel)
+	file, err := OpenFile(path("link"), func(data []byte) (Loaded, error) { return ReadSecret(data, "HS256") }, zap.New(core))
+	require.NoError(t, err)
+	clock := time.Now()
+	file.now = func() time.Time { return clock }
+	step := func() (serial uint64, warned int) {
+		clock = clock.Add(checkEvery)
+		logs.TakeAll()
+		keys := file.Keys()
+		require.Len(t, keys, 1)
+		return keys[0].Serial(), logs.FilterMessageSnippet("can be read by everybody").Len()
+	}
+	first, warned := step()
+	assert.Zero(t, warned)
+
+	lead("b")
+	second, warned := step()
+	assert.NotEqual(t, first, second, "the link leads elsewhere")
+	assert.False(t, file.Holds(first))
+	assert.Equal(t, 1, warned)
+
+	write("b", "c", 0o600)
+	third, warned := step()
+	assert.NotEqual(t, second, third, "the file it leads to has changed")
+	assert.Zero(t, warned)
+
+	require.NoError(t, os.Chmod(path("b"), 0o644))
+	same, warned := step()
+	assert.Equal(t, third, same, "the same key")
+	assert.Equal(t, 1, warned, "opened since")
+	_, warned = step()
+	assert.Zero(t, warned, "told once")
+
+	require.NoError(t, os.Remove(path("b")))
+	same, _ = step()
+	assert.Equal(t, third, same, "a link that leads nowhere changes nothing")
+	_, err = OpenFile(path("link"), file.parse, zap.NewNop())
+	require.EqualError(t, err, "key file "+path("link")+": no such file or directory")
+	require.NoError(t, os.Remove(path("link")))
+	lead("link")
+	_, err = OpenFile(path("link"), file.parse, zap.NewNop())
+	require.Error(t, err, "a link that leads to itself")
+	_, err = OpenFile(folder, file.parse, zap.NewNop())
+	require.Error(t, err, "a folder")
+}
+
+// A file of somebody else is a key file like any other, if it can be read; root can read
+// and give away all.
+func TestK37FileOfAnotherOwner(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	path := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("s", 32)), 0o644)) //nolint:gosec // it is the case
+	require.NoError(t, os.Chown(path, 65534, 65534))
+	core, logs := observer.New(zapcore.InfoLevel)
+	file, err := OpenFile(path, func(data []byte) (Loaded, error) { return ReadSecret(data, "HS256") }, zap.New(core))
+	require.NoError(t, err)
+	assert.Len(t, file.Keys(), 1)
+	assert.Equal(t, 1, logs.FilterMessageSnippet("can be read by everybody").Len())
+}
+
 func TestMissingKeyFileFailsAtLoad(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "none.pem")

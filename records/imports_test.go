@@ -83,7 +83,7 @@ func TestSecondImportChangesOnlyWhatHasChangedAtTheSource(t *testing.T) {
 	_, err = PasswordHash(ctx, i.s, "alice")
 	require.ErrorIs(t, err, store.ErrNotFound, "unusable there, and so here")
 
-	require.NoError(t, RemoveUser(ctx, i.s, "alice"))
+	require.NoError(t, RemoveUser(ctx, i.s, "alice", time.Now()))
 	_, why = i.user(alice)
 	assert.Contains(t, why, "was removed here since")
 	i.Overwrite = true

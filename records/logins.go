@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ type Login struct {
 	Access   string    `json:"access"`             // jti of the access token made with it
 	Previous string    `json:"previous,omitempty"` // jti of the refresh token that it took the place of
 	Client   string    `json:"client,omitempty"`   // who used that one, by a digest
+
+	// Address is where that one was used from, for the audit log.
+	Address netip.Addr `json:"address,omitzero"`
 
 	// Ended says why no token of this login may be used any more; empty: one may.
 	Ended string `json:"ended,omitempty"`

@@ -72,7 +72,7 @@ func TestUserTakesEverythingWithThem(t *testing.T) {
 	kept, _, err := NewToken(t.Context(), s, Token{User: "alicia"}, 0)
 	require.NoError(t, err)
 
-	require.NoError(t, RemoveUser(t.Context(), s, "alice"))
+	require.NoError(t, RemoveUser(t.Context(), s, "alice", time.Now()))
 	_, err = GetUser(t.Context(), s, "alice")
 	require.ErrorIs(t, err, store.ErrNotFound)
 	_, err = PasswordHash(t.Context(), s, "alice")
@@ -83,6 +83,11 @@ func TestUserTakesEverythingWithThem(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 	_, err = FindToken(t.Context(), s, kept)
 	require.NoError(t, err)
+	for id, ended := range map[string]bool{"alice": true, "alicia": false} {
+		revoked, err := LoginRevoked(t.Context(), s, id, time.Now().Add(-time.Second))
+		require.NoError(t, err)
+		require.Equal(t, ended, revoked, id)
+	}
 	users, err := ListUsers(t.Context(), s)
 	require.NoError(t, err)
 	require.Len(t, users, 1)

@@ -139,7 +139,7 @@ func TestTokensAreListedByWhatTheyAre(t *testing.T) {
 
 	require.NoError(t, PutUser(t.Context(), s, User{ID: "alice"}))
 	require.NoError(t, NoteTokenUse(t.Context(), s, b))
-	require.NoError(t, RemoveUser(t.Context(), s, "alice"))
+	require.NoError(t, RemoveUser(t.Context(), s, "alice", time.Now()))
 	_, err = s.Get(t.Context(), useKey+b.digest)
 	require.ErrorIs(t, err, store.ErrNotFound)
 }

@@ -147,9 +147,12 @@ func ListUsers(ctx context.Context, s store.Store) ([]User, error) {
 
 // RemoveUser ends a user with all that belongs to them. The password goes
 // first, so that nobody logs in meanwhile, and the record last, so that what
-// was interrupted can be done again.
-func RemoveUser(ctx context.Context, s store.Store, id string) error {
+// was interrupted can be done again. JWTs are in no list: they are revoked.
+func RemoveUser(ctx context.Context, s store.Store, id string, now time.Time) error {
 	if err := s.Delete(ctx, passwordKey+id); err != nil {
+		return err
+	}
+	if err := RevokeBefore(ctx, s, id, now); err != nil {
 		return err
 	}
 	owned, err := s.List(ctx, ownerList+id)

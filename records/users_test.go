@@ -115,7 +115,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 		"end":      func() error { return EndSession(t.Context(), s, strings.Repeat("A", 43)) },
 		"end all":  func() error { return EndAllSessions(t.Context(), s, "alice") },
 		"revoke":   func() error { return RevokeToken(t.Context(), s, strings.Repeat("a", 16)) },
-		"remove":   func() error { return RemoveUser(t.Context(), s, "alice") },
+		"remove":   func() error { return RemoveUser(t.Context(), s, "alice", time.Now()) },
 		"users":    func() error { _, err := ListUsers(t.Context(), s); return err },
 		"sessions": func() error { _, err := ListSessions(t.Context(), s, "alice"); return err },
 	} {
@@ -139,7 +139,7 @@ func TestRemovedUserLeavesNothingBehind(t *testing.T) {
 	bobs, _, err := NewToken(t.Context(), s, Token{User: "bob"}, 0)
 	require.NoError(t, err)
 
-	require.NoError(t, RemoveUser(t.Context(), s, "alice"))
+	require.NoError(t, RemoveUser(t.Context(), s, "alice", time.Now()))
 	_, err = GetUser(t.Context(), s, "alice")
 	require.ErrorIs(t, err, store.ErrNotFound)
 	_, err = PasswordHash(t.Context(), s, "alice")
@@ -148,7 +148,7 @@ func TestRemovedUserLeavesNothingBehind(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 	_, err = FindSession(t.Context(), s, session)
 	require.ErrorIs(t, err, store.ErrNotFound)
-	require.NoError(t, RemoveUser(t.Context(), s, "alice"), "once more is no error")
+	require.NoError(t, RemoveUser(t.Context(), s, "alice", time.Now()), "once more is no error")
 
 	_, err = FindToken(t.Context(), s, bobs)
 	require.NoError(t, err, "another user's stays")

@@ -97,15 +97,9 @@ func (a *Authenticator) checkAudience(claims map[string]any) error {
 	if !ok {
 		list = []any{value}
 	}
-	ours := false
-	for _, item := range list {
-		audience, ok := item.(string)
-		if !ok {
-			return invalid("meant for another audience") // RFC 7519, section 4.1.3: texts only
-		}
-		ours = ours || slices.Contains(a.Audience, audience)
-	}
-	if !ours {
+	noText := func(item any) bool { _, text := item.(string); return !text } // RFC 7519, section 4.1.3: texts only
+	ours := func(item any) bool { audience, _ := item.(string); return slices.Contains(a.Audience, audience) }
+	if slices.ContainsFunc(list, noText) || !slices.ContainsFunc(list, ours) {
 		return invalid("meant for another audience")
 	}
 	return nil

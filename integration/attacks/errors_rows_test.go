@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +168,67 @@ func TestE30E31AdminAPIIsNotForPagesOfOthers(t *testing.T) {
 	assert.NotContains(t, users, "mallory")
 	assert.NotContains(t, users, "$argon2id$")
 	assert.Equal(t, 200, g.PostJSON("/api/token/", aliceLogsIn).Status, "nothing has changed")
+}
+
+// No site leads to the admin API: neither by its path, whatever answers there, nor by an
+// upstream that sends the gateway or a client on to it.
+func TestE31NoSiteLeadsToTheAdminAPI(t *testing.T) { //nolint:tparallel // the doors share an upstream
+	t.Parallel()
+	g := harness.New(t)
+	var asked atomic.Value // what the upstream was
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.URL.Path)
+		for name, value := range map[string]string{
+			"Location": "http://" + g.Admin + "/edge_auth/users", "Refresh": "0;url=http://" + g.Admin + "/edge_auth/users", "X-Accel-Redirect": "/edge_auth/users",
+			"X-Sendfile": "/edge_auth/users", "X-Reproxy-URL": "http://" + g.Admin + "/edge_auth/users", "Alt-Svc": `h2="` + g.Admin + `"`,
+		} {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		_, _ = io.WriteString(w, "from the upstream")
+	}))
+	t.Cleanup(upstream.Close)
+	g.ServeTLS("", "route {\n edge_auth_issuer\n @open path /open/* /edge_auth/*\n handle @open {\n edge_auth off\n reverse_proxy "+upstream.Listener.Addr().String()+"\n }\n edge_auth\n respond ok\n }")
+	g.EdgeAuth("wonderland\n", "user", "add", "alice")
+	require.Contains(t, g.CallAdmin(http.MethodGet, "/users", "").Body, "alice", "the baseline")
+	for _, door := range harness.Doors {
+		for _, path := range []string{"/edge_auth/users", "/edge_auth/../edge_auth/users", "/open/../edge_auth/users", "/open/%2e%2e/edge_auth/users", "/open/x", "http://" + g.Admin + "/edge_auth/users"} {
+			for _, host := range []string{"", g.Admin, "localhost:2019"} {
+				asked.Store("")
+				a, err := door.Ask(t, g, harness.Request{Path: path, Host: host})
+				if err != nil {
+					continue // no address for this protocol
+				}
+				assert.NotContains(t, a.Body, "alice", "%s %s", door.Name, path)
+				if asked.Load() != "" {
+					assert.Equal(t, "from the upstream", a.Body, "%s %s", door.Name, path)
+				}
+			}
+		}
+		asked.Store("")
+		a, err := door.Ask(t, g, harness.Request{Path: "/edge_auth/users"})
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusTemporaryRedirect, a.Status, "nobody follows it but the client")
+		assert.Equal(t, "/edge_auth/users", asked.Load(), "a path like any other")
+		a, err = door.Ask(t, g, harness.Request{Method: http.MethodPost, Path: "/edge_auth/users", Body: `{"id":"mallory","password":"mallory-mallory"}`, Headers: []string{asJSON}})
+		require.NoError(t, err)
+		assert.Equal(t, "from the upstream", a.Body)
+	}
+	assert.NotContains(t, g.CallAdmin(http.MethodGet, "/users", "").Body, "mallory")
+}
+
+// Caddy warns of an admin API that all the world can reach: it is not to fall silent.
+func TestE31AdminAPIForAllTheWorldIsToldAtLoad(t *testing.T) {
+	t.Parallel()
+	for host, warned := range map[string]bool{"127.0.0.1": false, "0.0.0.0": true, "": true} {
+		g := harness.New(t)
+		_, port, err := net.SplitHostPort(g.Admin)
+		require.NoError(t, err)
+		g.Run("run", "--adapter", "caddyfile", "--config", g.Write("Caddyfile", "{\n admin "+host+":"+port+"\n auto_https off\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n respond ok\n}"))
+		g.WaitReady()
+		waitFor(t, g, "serving initial configuration") // the warning stands before
+		assert.Equal(t, warned, len(g.Log.Lines("admin endpoint on open interface")) == 1, "admin %s", host)
+	}
 }
 
 var demoSecrets = regexp.MustCompile(`"password":"([^"]+)"`)

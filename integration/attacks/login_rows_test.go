@@ -36,7 +36,7 @@ func sessions(a harness.Answer) []string {
 
 func TestLoginRowsByEachDoor(t *testing.T) { //nolint:tparallel // the doors share a recorder
 	t.Parallel()
-	g, up := startIssuer(t, "10000 1m")
+	g, up := startIssuer(t, "", "10000 1m")
 	g.EdgeAuth("builders!\n", "user", "add", "bob")
 	g.EdgeAuth("", "user", "disable", "bob")
 	byEachDoor(t, g, up, func(e entry) {
@@ -148,7 +148,7 @@ func TestLoginRowsByEachDoor(t *testing.T) { //nolint:tparallel // the doors sha
 // address; the right password is a guess like any other while they are.
 func TestL20L23GuessesAreFewHoweverTheyComeIn(t *testing.T) { //nolint:tparallel // the doors share a count
 	t.Parallel()
-	g, up := startIssuer(t, "5 1m")
+	g, up := startIssuer(t, "", "5 1m")
 	doors := harness.Doors
 	for n := range 12 {
 		e := entry{g, t, doors[n%len(doors)], up}

@@ -99,11 +99,11 @@ func byEachDoor(t *testing.T, g *harness.Gateway, up *harness.Upstream, rows fun
 }
 
 // startIssuer serves all endpoints at h1, h2 and h3 before a guarded upstream.
-func startIssuer(t *testing.T, rate string) (*harness.Gateway, *harness.Upstream) {
+func startIssuer(t *testing.T, global, rate string) (*harness.Gateway, *harness.Upstream) {
 	t.Helper()
 	up := harness.StartUpstream(t)
 	g := harness.New(t, "UPSTREAM", up.Addr)
-	g.ServeTLS("debug", `log
+	g.ServeTLS("debug\n"+global, `log
 	edge_auth_issuer /spa/* {
 		jwt /spa/api/token/
 		deliver cookie
@@ -131,7 +131,7 @@ func startIssuer(t *testing.T, rate string) (*harness.Gateway, *harness.Upstream
 
 func TestRefreshRowsByEachDoor(t *testing.T) { //nolint:tparallel // the doors share a recorder
 	t.Parallel()
-	g, up := startIssuer(t, "10000 1m")
+	g, up := startIssuer(t, "servers {\n trusted_proxies static 127.0.0.1/32\n}", "10000 1m")
 	byEachDoor(t, g, up, func(e entry) {
 		run := func(name string, row func(e entry)) {
 			e.t.Run(name, func(t *testing.T) { row(entry{g, t, e.door, up}) })
@@ -173,14 +173,19 @@ func TestRefreshRowsByEachDoor(t *testing.T) { //nolint:tparallel // the doors s
 			e.refused(401, e.send("GET", "/app", "", bearer(second["access"])))
 		})
 		run("R11 the thief first, then the owner", func(e entry) {
+			const owner, thief = "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 203.0.113.66"
 			before := len(e.Log.Lines(`"event":"token_reused"`))
-			first := obtain(e)
-			stolen := e.pair(e.refresh(first["refresh"], "User-Agent: thief"))
-			blacklisted(e, first["refresh"], "User-Agent: owner")
-			blacklisted(e, stolen["refresh"], "User-Agent: thief")
+			first := e.pair(e.post("/api/token/", aliceLogsIn, owner))
+			stolen := e.pair(e.refresh(first["refresh"], thief)) // by the same program, so that the address alone tells
+			e.passes(bearer(stolen["access"]))
+			blacklisted(e, first["refresh"], owner)
+			blacklisted(e, stolen["refresh"], thief)
+			e.refused(401, e.send("GET", "/app", "", bearer(first["access"])))
 			e.refused(401, e.send("GET", "/app", "", bearer(stolen["access"])))
 			harness.Eventually(e.t, 5*time.Second, func() bool { return len(e.Log.Lines(`"event":"token_reused"`)) == before+1 }, "the theft is not told")
-			assert.Contains(e.t, e.Log.Lines(`"event":"token_reused"`)[before], `"client":"127.0.0.1"`)
+			line := e.Log.Lines(`"event":"token_reused"`)[before]
+			assert.Contains(e.t, line, `"client":"192.0.2.1"`)
+			assert.Contains(e.t, line, `"other_client":"203.0.113.66"`)
 		})
 		run("R13 R14 what is no refresh token", func(e entry) {
 			pair := obtain(e)

@@ -3,6 +3,8 @@ package attacks
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -287,4 +289,107 @@ func TestChangesOfAUserReachEachCredential(t *testing.T) { //nolint:tparallel //
 		eventually(s, "token", 401, "")
 		eventually(other, "token", 401, "")
 	})
+}
+
+// Each kind of credential that we give, and passwords, are out with the next request once
+// their user is disabled or gone, has another password, or has left the group.
+func TestS65NextRequestIsOutByEachKindOfCredential(t *testing.T) { //nolint:tparallel // the cases share a recorder
+	t.Parallel()
+	redis := redistest.Start(t)
+	s := newCredentialSite(t, "edge_auth {\n store redis "+redis.URL()+"\n}", "token", `
+	edge_auth_issuer {
+		jwt
+		session
+		token
+		login_rate 1000 1m
+	}
+	handle /revoked {
+		edge_auth {
+			jwt {
+				check_revoked
+			}
+			require group staff
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /staff {
+		edge_auth {
+			token
+			jwt
+			session
+			basic
+			check_user
+			require group staff
+		}
+		reverse_proxy UPSTREAM
+	}`)
+	admin := func(method, path, body string) {
+		a := s.g.CallAdmin(method, path, body)
+		require.Equal(t, 200, a.Status, a.Body)
+	}
+	for name, c := range map[string]struct {
+		change func(user string)
+		want   int
+		until  string // the kind that is good until it expires: its policy does not ask
+	}{
+		"disabled":         {func(user string) { admin(http.MethodPost, "/users/"+user+"/disable", "") }, 401, "check_revoked"},
+		"gone":             {func(user string) { admin(http.MethodDelete, "/users/"+user, "") }, 401, ""},
+		"password changed": {func(user string) { admin(http.MethodPut, "/users/"+user+"/password", `{"password":"battery staple"}`) }, 401, ""},
+		"group removed":    {func(user string) { redis.Do(t, "SET", "edge_auth:user:"+user, `{"groups":["sales"]}`) }, 403, "check_revoked"},
+	} {
+		for _, door := range harness.Doors {
+			t.Run("S65 "+name+", "+door.Name, func(t *testing.T) {
+				user := strings.ReplaceAll(name, " ", "-") + "-" + door.Name
+				s.admin("/users", `{"id":"`+user+`","password":"correct horse","groups":["staff"]}`)
+				tokens := func(path, form string) map[string]string {
+					a := s.submit(t, door, path, form)
+					require.Equal(t, 200, a.Status, a.Body)
+					var all map[string]string
+					require.NoError(t, json.Unmarshal([]byte(a.Body), &all))
+					return all
+				}
+				login := "username=" + user + "&password=correct+horse"
+				pair := tokens("/api/token/", login)
+				bearer := "Authorization: Bearer "
+				requests := map[string]harness.Request{
+					"session":        {Path: "/staff", Headers: []string{"Cookie: " + sessionCookie + "=" + s.logIn(t, door, user)}},
+					"token":          {Path: "/staff", Headers: []string{"Authorization: Token " + tokens("/api-token-auth/", login)["token"]}},
+					"token of admin": {Path: "/staff", Headers: []string{"Authorization: Token " + s.admin("/tokens", `{"user":"`+user+`"}`)["token"]}},
+					"JWT of admin":   {Path: "/staff", Headers: []string{bearer + s.admin("/jwt", `{"user":"`+user+`"}`)["jwt"]}},
+					"check_user":     {Path: "/staff", Headers: []string{bearer + pair["access"]}},
+					"check_revoked":  {Path: "/revoked", Headers: []string{bearer + pair["access"]}},
+					"password":       {Path: "/staff", Headers: []string{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":correct horse"))}},
+				}
+				status := func(r harness.Request) int {
+					a, err := door.Ask(t, s.g, r)
+					require.NoError(t, err)
+					got := s.up.Taken()
+					assert.Equal(t, a.Status == 200, len(got) == 1, "%s: %q", a.Body, got)
+					return a.Status
+				}
+				for kind, r := range requests {
+					require.Equal(t, 200, status(r), kind)
+				}
+				c.change(user)
+				if c.want == 403 { // Redis tells of what others write, and the gateway has done what it did itself
+					harness.Eventually(t, time.Second, func() bool { return status(requests["session"]) == 403 }, "the group stays")
+				}
+				for kind, r := range requests {
+					want := c.want
+					if kind == c.until {
+						want = 200
+					}
+					assert.Equal(t, want, status(r), kind)
+				}
+				if c.want == 401 {
+					assert.Equal(t, 401, s.submit(t, door, "/api/token/refresh/", "refresh="+pair["refresh"]).Status)
+					return
+				}
+				next := bearer + tokens("/api/token/refresh/", "refresh="+pair["refresh"])["access"]
+				for _, path := range []string{"/staff", "/revoked"} {
+					assert.Equal(t, 403, status(harness.Request{Path: path, Headers: []string{next}}), path)
+				}
+			})
+		}
+	}
 }

@@ -127,7 +127,7 @@ func parseAny(token string) (parts, error) {
 	},
 	{
 		"aud contains",
-		[]edit{{"authenticators/jwt/claims.go", "ours = ours || slices.Contains(a.Audience, audience)", "ours = ours || slices.ContainsFunc(a.Audience, func(want string) bool { return strings.Contains(audience, want) })"}},
+		[]edit{{"authenticators/jwt/claims.go", "return slices.Contains(a.Audience, audience) }", "return slices.ContainsFunc(a.Audience, func(want string) bool { return strings.Contains(audience, want) }) }"}},
 		[]tests{{"./authenticators/jwt", "."}, {integration, "TestJWTRows"}},
 	},
 	{

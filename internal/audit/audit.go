@@ -86,6 +86,9 @@ type Event struct {
 	// Reason says more than the client was told. It holds no credential.
 	Reason error
 
+	// OtherClient is the address that another request of the same login came from.
+	OtherClient netip.Addr
+
 	// Records counts what an import or a move was of.
 	Records map[string]int
 }
@@ -142,6 +145,9 @@ func (l *Log) Write(r *http.Request, e Event) {
 	fields.add("authenticator", e.Authenticator)
 	fields.add("code", e.Code)
 	fields.add("token", e.Token)
+	if e.OtherClient.IsValid() {
+		fields.add("other_client", e.OtherClient.String())
+	}
 	if e.Reason != nil {
 		fields.add("reason", Short(e.Reason.Error()))
 	}
