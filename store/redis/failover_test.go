@@ -41,7 +41,7 @@ func watchedBy(addresses ...string) Config {
 func awaitLeft(t testing.TB, server *redistest.Server) {
 	t.Helper()
 	var ours []string
-	require.Eventually(t, func() bool {
+	if !assert.Eventually(t, func() bool {
 		ours = nil
 		for line := range strings.Lines(server.Do(t, "CLIENT", "LIST")) {
 			if strings.Contains(line, " name= ") && !strings.Contains(line, " cmd=client") && !strings.Contains(line, " flags=M") && !strings.Contains(line, " flags=S") {
@@ -49,7 +49,9 @@ func awaitLeft(t testing.TB, server *redistest.Server) {
 			}
 		}
 		return len(ours) == 0
-	}, 10*time.Second, 50*time.Millisecond, "gateways are still connected to it")
+	}, 10*time.Second, 50*time.Millisecond, "gateways are still connected to it") {
+		t.Logf("%v", ours)
+	}
 }
 
 // A sentinel lets a replica take over; both gateways are with the new master, and
