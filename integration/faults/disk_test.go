@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -160,7 +161,7 @@ func TestD32SecondCaddyIsToldWhoHasTheFile(t *testing.T) {
 	second := harness.New(t)
 	config := second.Write("Caddyfile", "{\n admin off\n edge_auth {\n store embedded "+g.Dir+"/edge_auth.db\n}\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n}\n")
 	_, err := second.Command("", "run", "--adapter", "caddyfile", "--config", config)
-	require.ErrorContains(t, err, "edge_auth.db is in use by another process")
+	require.ErrorContains(t, err, fmt.Sprintf("edge_auth.db is in use by another process (%d)", g.Cmd.Process.Pid))
 	g.reads(t)
 	require.Equal(t, http.StatusOK, g.obtain().Status)
 
