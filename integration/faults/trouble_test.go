@@ -240,7 +240,7 @@ func TestRedisThatAnswersWithTrouble(t *testing.T) {
 			told(t, g, 1)
 			lines := g.Log.Lines("store does not answer")
 			require.NotEmpty(t, lines)
-			assert.Contains(t, lines[0], c.says)
+			assert.Regexp(t, c.says+"|EOF|reset", lines[0]) // the first to fail may be who was under way
 		})
 	}
 }
