@@ -159,7 +159,7 @@ func TestD12AllKeysChangeAtOnce(t *testing.T) {
 func TestD12DebugReload(t *testing.T) {
 	t.Parallel()
 	redis := startFilled(t, "--enable-debug-command", "yes")
-	g, c := keeper(t, redis, timeout)
+	_, c := keeper(t, redis, timeout)
 	redis.Do(t, "DEBUG", "RELOAD")
 	assert.Equal(t, http.StatusOK, c.get(0))
 	awaitKept(t, redis, c)
@@ -182,9 +182,7 @@ func TestD12DebugReload(t *testing.T) {
 	for n := range size / 2 {
 		harness.Eventually(t, slow, func() bool { return c.get(n) == http.StatusUnauthorized }, "what is not in what was loaded is served")
 	}
-	c.stop()
-	c.lossless()
-	told(t, g, 2)
+	c.end(2)
 }
 
 // Nobody tells of SWAPDB: max_age is the bound.
@@ -206,7 +204,7 @@ func TestD13RedisComesBackWithAnotherState(t *testing.T) {
 	redis.Do(t, "SAVE")
 	old, err := os.ReadFile(filepath.Join(dir, "dump.rdb"))
 	require.NoError(t, err)
-	g, c := keeper(t, redis, timeout+"\n cache 1000 {\n max_staleness 10s\n}")
+	_, c := keeper(t, redis, timeout+"\n cache 1000 {\n max_staleness 10s\n}")
 	c.mayEnd("user-0")
 	redis.Do(t, "DEL", "sess:s0")
 	harness.Eventually(t, slow, func() bool { return c.get(0) == http.StatusUnauthorized }, "not revoked")
@@ -227,9 +225,7 @@ func TestD13RedisComesBackWithAnotherState(t *testing.T) {
 		harness.Eventually(t, 6*time.Second, func() bool { return c.get(n) == http.StatusUnauthorized }, "what was read before the restart is served")
 	}
 	t.Logf("all are out %v after it is back", time.Since(began))
-	c.stop()
-	c.lossless()
-	told(t, g, 2)
+	c.end(2)
 }
 
 // A gateway that was stopped, as a machine that is moved is, serves nothing of before

@@ -39,7 +39,7 @@ func TestD15RotatedPasswordIsTakenOverByAReload(t *testing.T) {
 	require.NoError(t, os.WriteFile(password, []byte("new"), 0o600))
 	_, err := g.Command("", "reload", "--config", g.Dir+"/Caddyfile", "--adapter", "caddyfile", "--address", g.Admin, "--force")
 	require.NoError(t, err)
-	t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
+	c.recovers(2*time.Second + slow)
 	c.stop()
 	told(t, g, 1)
 	lines := g.Log.Lines("store does not answer")
@@ -64,10 +64,8 @@ func TestD15RedisThatWantsAPasswordFromNowOn(t *testing.T) {
 	c.awaitsOnly(http.StatusServiceUnavailable, 5*time.Second)
 	_, err = io.WriteString(operator, "CONFIG SET requirepass \"\"\r\n")
 	require.NoError(t, err)
-	t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
-	c.stop()
-	c.lossless()
-	told(t, g, 1)
+	c.recovers(2*time.Second + slow)
+	c.end(1)
 	lines := g.Log.Lines("store does not answer")
 	require.NotEmpty(t, lines)
 	assert.Contains(t, lines[0], "NOAUTH")
@@ -89,7 +87,7 @@ func TestD16KeysThatAreHiddenWhileTheyAreKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := startFilled(t)
-			g, crowd := keeper(t, redis, cached+asGateway(t, redis))
+			_, crowd := keeper(t, redis, cached+asGateway(t, redis))
 			if c.takes == nil {
 				redis.Do(t, "ACL", "DELUSER", "gateway")
 			} else {
@@ -119,9 +117,7 @@ func TestD16KeysThatAreHiddenWhileTheyAreKept(t *testing.T) {
 				}
 				harness.Eventually(t, 2*time.Second+slow, func() bool { return crowd.get(n) == want }, "does not recover")
 			}
-			crowd.stop()
-			crowd.lossless()
-			told(t, g, 2)
+			crowd.end(2)
 		})
 	}
 }

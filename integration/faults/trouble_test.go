@@ -233,11 +233,9 @@ func TestRedisThatAnswersWithTrouble(t *testing.T) {
 				crowd.awaitsOnly(http.StatusServiceUnavailable, 5*time.Second)
 			}
 			c.mends(t, redis)
-			t.Logf("recovers within %v", crowd.awaitsOnly(http.StatusOK, 12*time.Second))
+			crowd.recovers(12 * time.Second)
 			settles(t, g, before)
-			crowd.stop()
-			crowd.lossless()
-			told(t, g, 1)
+			crowd.end(1)
 			lines := g.Log.Lines("store does not answer")
 			require.NotEmpty(t, lines)
 			assert.Regexp(t, c.says+"|EOF|reset", lines[0]) // the first to fail may be who was under way
@@ -265,7 +263,7 @@ func TestD19GatewayWithoutFileDescriptors(t *testing.T) {
 	time.Sleep(time.Second)
 	limit(1024)
 	c.awaits(http.StatusOK, 4*time.Second)
-	t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 4*time.Second))
+	c.recovers(4 * time.Second)
 	settles(t, g, before)
 	c.stop()
 }
@@ -286,8 +284,6 @@ func TestD19RedisWithTooManyClients(t *testing.T) {
 	c.awaitsOnly(http.StatusServiceUnavailable, 5*time.Second)
 	_, err = io.WriteString(operator, "CONFIG SET maxclients 1000\r\n")
 	require.NoError(t, err)
-	t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
-	c.stop()
-	c.lossless()
-	told(t, g, 1)
+	c.recovers(2*time.Second + slow)
+	c.end(1)
 }
