@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgeauth/caddy-edgeauth/store"
 )
 
 // sentinels know which server is the master, and are all asked, again and again: one
@@ -25,14 +27,20 @@ type sentinels struct {
 	stop    context.CancelFunc        // ends watch; nil: the tracker asks
 	done    chan struct{}             // closed when watch has ended
 
-	mu      sync.Mutex // guards what follows
-	current string     // the master's address; "": not known yet
-	epoch   int64      // of the takeover that made it the master
+	mu      sync.Mutex    // guards what follows
+	current string        // the master's address; "": not known yet
+	epoch   int64         // of the takeover that made it the master
+	doubted time.Duration // since when most do not know of that takeover, by store.Now; 0: they do
 	open    map[net.Conn]string
 }
 
-// mostUnasked is how long sentinels are not asked at most.
-const mostUnasked = 500 * time.Millisecond
+const (
+	// mostUnasked is how long sentinels are not asked at most.
+	mostUnasked = 500 * time.Millisecond
+
+	// undoneAfter is longer than sentinels take to tell each other of a takeover.
+	undoneAfter = 10 * time.Second
+)
 
 func newSentinels(o *goredis.UniversalOptions) *sentinels {
 	s := &sentinels{options: o, open: make(map[net.Conn]string)}
@@ -124,10 +132,8 @@ func (s *sentinels) master(ctx context.Context) ([]string, error) {
 	}
 	s.mu.Lock()
 	before := s.current
-	// A takeover that was heard of is undone by none who has not: but by most of them,
-	// who begin to count anew.
-	if before == "" || latest.epoch >= s.epoch || 2*answers > len(s.clients) {
-		s.current, s.epoch = latest.master, latest.epoch
+	if before == "" || latest.epoch >= s.epoch || s.undone(answers) {
+		s.current, s.epoch, s.doubted = latest.master, latest.epoch, 0
 	}
 	now := s.current
 	var left []net.Conn
@@ -144,6 +150,24 @@ func (s *sentinels) master(ctx context.Context) ([]string, error) {
 		caddy.Log().Named("edge_auth.store.redis").Info("Redis has another master", zap.String("before", before), zap.String("now", now))
 	}
 	return []string{now}, nil
+}
+
+// undone reports whether a takeover that was heard of counts no more, of which none
+// knows who has answered: all of them, or for a while most, who have begun to count
+// anew. For a moment it may only be that who knows is slow, and others were restarted.
+// s.mu is held.
+func (s *sentinels) undone(answers int) bool {
+	switch now := store.Now(); {
+	case answers == len(s.clients):
+		return true
+	case 2*answers <= len(s.clients):
+		s.doubted = 0
+	case s.doubted == 0:
+		s.doubted = now
+	default:
+		return now-s.doubted >= undoneAfter
+	}
+	return false
 }
 
 // opinion is what a sentinel says.
