@@ -194,7 +194,7 @@ func (g *guarded) recovers(key idpKey, issuer string) {
 	require.NotEmpty(g.t, g.up.Taken())
 }
 
-func TestK01K03KeysOfAnIssuerRotate(t *testing.T) {
+func TestK01K03X14KeysOfAnIssuerRotate(t *testing.T) {
 	t.Parallel()
 	i := newIDP(t)
 	old, next := newIDPKey(t, "old"), newIDPKey(t, "next")
@@ -218,7 +218,7 @@ func TestK01K03KeysOfAnIssuerRotate(t *testing.T) {
 	require.EqualValues(t, 2, i.fetches.Load(), "the old kid is not looked for again")
 }
 
-func TestK03KeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
+func TestK03X14KeyTakenBackIsOutWithinTheLifetimeOfTheSet(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes a minute, the shortest lifetime that there is")

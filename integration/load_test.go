@@ -140,16 +140,6 @@ func TestValidateLeavesARunningCaddyAlone(t *testing.T) {
 	assert.Equal(t, http.StatusOK, g.Get("/", token).Status)
 }
 
-func TestSecondCaddyOnOneStoreFileIsToldSo(t *testing.T) {
-	t.Parallel()
-	g := harness.Start(t, "edge_auth {\n store embedded $DIR/shared.db\n}", "http://127.0.0.1:$PORT {\n edge_auth\n}")
-	g.EdgeAuth("correct horse\n", "user", "add", "alice")
-	second := harness.New(t)
-	config := second.Write("Caddyfile", "{\n admin off\n edge_auth {\n store embedded "+g.Dir+"/shared.db\n}\n}\nhttp://127.0.0.1:$PORT {\n edge_auth\n}\n")
-	_, err := second.Command("", "run", "--adapter", "caddyfile", "--config", config)
-	require.ErrorContains(t, err, "shared.db is in use by another process")
-}
-
 func TestMetricsCountOutcomes(t *testing.T) {
 	t.Parallel()
 	up := harness.StartUpstream(t)

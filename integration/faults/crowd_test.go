@@ -205,6 +205,21 @@ func (c *crowd) stop() {
 	}
 }
 
+// recovers wants all good callers to be let through again, and says when they were.
+func (c *crowd) recovers(within time.Duration) {
+	c.t.Helper()
+	c.t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, within))
+}
+
+// end stops a crowd of which each has had answers all the time, and wants the log to
+// tell of so many outages and not many more.
+func (c *crowd) end(outages int) {
+	c.t.Helper()
+	c.stop()
+	c.lossless()
+	told(c.t, c.g, outages)
+}
+
 // lossless wants that no request was left without an answer.
 func (c *crowd) lossless() {
 	c.t.Helper()

@@ -55,11 +55,9 @@ func TestRedisThatGoesAwayUnderLoad(t *testing.T) {
 				} else {
 					redis.Restart(t)
 				}
-				t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
+				c.recovers(2*time.Second + slow)
 				settles(t, g, before)
-				c.stop()
-				c.lossless()
-				told(t, g, 1)
+				c.end(1)
 				assert.Less(t, c.slowest, 4*time.Second, "the timeout is 1s")
 			})
 		}
@@ -87,10 +85,8 @@ func TestD01RedisThatIsNotThereAtStart(t *testing.T) {
 			} else {
 				w.set(true)
 			}
-			t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
-			c.stop()
-			c.lossless()
-			told(t, g, 1)
+			c.recovers(2*time.Second + slow)
+			c.end(1)
 		})
 	}
 }
@@ -125,11 +121,9 @@ func TestD08FlappingRedis(t *testing.T) {
 	}
 	t.Logf("%.1f connections a second", float64(door.dials.Load()-dialled)/time.Since(began).Seconds())
 	assert.LessOrEqual(t, door.most(), 2*10*runtime.NumCPU()+4, "connections at once")
-	t.Logf("recovers within %v", c.awaitsOnly(http.StatusOK, 2*time.Second+slow))
+	c.recovers(2*time.Second + slow)
 	settles(t, g, before)
-	c.stop()
-	c.lossless()
-	told(t, g, rounds)
+	c.end(rounds)
 }
 
 func TestD43OfTwoGatewaysOneIsPartitioned(t *testing.T) {

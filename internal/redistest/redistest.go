@@ -24,10 +24,11 @@ import (
 type Server struct {
 	Addr string
 
-	args []string
-	dir  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	args   []string
+	dir    string
+	config string // of a sentinel, which keeps there what it knows
+	cmd    *exec.Cmd
+	done   chan struct{}
 }
 
 // Start runs a server, with further options such as "--requirepass", "x".
@@ -63,6 +64,9 @@ func (s *Server) launch(t testing.TB) error {
 	_, port, err := net.SplitHostPort(s.Addr)
 	require.NoError(t, err)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir, "--loglevel", "warning"}, s.args...)
+	if s.config != "" {
+		args = []string{s.config, "--sentinel", "--loglevel", "warning"}
+	}
 	cmd := exec.Command(path, args...)
 	require.NoError(t, cmd.Start())
 	done := make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func TestD32LockedFileIsNamedAndTriedAgain(t *testing.T) {
 	err := second.Open()
 	require.ErrorContains(t, err, path)
 	require.ErrorContains(t, err, "another process")
+	if runtime.GOOS == "linux" {
+		require.ErrorContains(t, err, fmt.Sprintf("(%d)", os.Getpid()), "who has it")
+	}
 
 	require.NoError(t, first.Destruct())
 	require.Error(t, second.Open(), "not at once again")

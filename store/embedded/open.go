@@ -150,5 +150,9 @@ func copyFile(from, to string) error {
 var ErrInUse = errors.New("in use by another process")
 
 func errInUse(path string) error {
-	return fmt.Errorf("embedded store: %s is %w, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path, ErrInUse)
+	by := ""
+	if id := holder(path); id != "" {
+		by = " (" + id + ")"
+	}
+	return fmt.Errorf("embedded store: %s is %w%s, probably a second Caddy: stop that one, or give this one a file of its own (store embedded <path>), or let both use Redis", path, ErrInUse, by)
 }

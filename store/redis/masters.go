@@ -2,9 +2,7 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -25,44 +23,12 @@ func (s *Store) newTracker(o *goredis.UniversalOptions, network string) *tracker
 		},
 	}
 	switch {
-	case o.MasterName != "":
-		t.masters = sentinels{o}.master
+	case s.sentinels != nil:
+		t.masters = s.sentinels.master
 	case o.IsClusterMode:
 		t.masters = s.clusterMasters
 	}
 	return t
-}
-
-// sentinels know which server is the master.
-type sentinels struct{ options *goredis.UniversalOptions }
-
-// master asks one after the other.
-func (s sentinels) master(ctx context.Context) ([]string, error) {
-	var failures []error
-	for _, address := range s.options.Addrs {
-		master, err := s.ask(ctx, address)
-		if err == nil {
-			return []string{master}, nil
-		}
-		failures = append(failures, fmt.Errorf("sentinel %s: %w", address, err))
-	}
-	return nil, errors.Join(failures...)
-}
-
-func (s sentinels) ask(ctx context.Context, address string) (string, error) {
-	o := s.options.Simple()
-	o.Addr, o.DB = address, 0
-	o.Username, o.Password = s.options.SentinelUsername, s.options.SentinelPassword
-	client := goredis.NewSentinelClient(o)
-	defer func() { _ = client.Close() }()
-	master, err := client.GetMasterAddrByName(ctx, s.options.MasterName).Result()
-	if err != nil {
-		return "", err
-	}
-	if len(master) != 2 {
-		return "", fmt.Errorf("an address of %d parts", len(master))
-	}
-	return net.JoinHostPort(master[0], master[1]), nil
 }
 
 // clusterMasters asks the Cluster, and lets the client see the same.

@@ -23,7 +23,8 @@ type Store struct {
 	lookups   *lookups
 	fields    *queue.Queue // of those who read hashes
 	changes   *store.Changes
-	tracker   *tracker // nil: nothing is kept
+	tracker   *tracker   // nil: nothing is kept
+	sentinels *sentinels // nil: there are none
 
 	mu     sync.Mutex // guards what follows
 	client goredis.UniversalClient
@@ -37,14 +38,20 @@ func newStore(o *goredis.UniversalOptions, network, prefix string, timeout, stal
 	}
 	s.lookups = s.newLookups(o.IsClusterMode)
 	s.fields = queue.New(maxFields, maxWaiting, queue.NewestFirst)
+	if o.MasterName != "" {
+		s.sentinels = newSentinels(o)
+	}
 	if staleness > 0 {
 		s.tracker = s.newTracker(o, network)
 	}
 	s.dial = func() goredis.UniversalClient {
-		if network == "unix" {
+		switch {
+		case network == "unix":
 			single := o.Simple()
 			single.Network = network
 			return goredis.NewClient(single)
+		case s.sentinels != nil:
+			return s.sentinels.client()
 		}
 		return goredis.NewUniversalClient(o)
 	}
@@ -81,8 +88,11 @@ func (s *Store) redis() (goredis.UniversalClient, error) {
 	}
 	if s.client == nil {
 		s.client = s.dial()
-		if s.tracker != nil {
+		switch {
+		case s.tracker != nil:
 			s.tracker.start()
+		case s.sentinels != nil:
+			s.sentinels.watch()
 		}
 	}
 	return s.client, nil
@@ -214,6 +224,9 @@ func (s *Store) Destruct() error {
 	}
 	if s.tracker != nil {
 		s.tracker.end()
+	}
+	if s.sentinels != nil {
+		s.sentinels.end()
 	}
 	return client.Close()
 }

@@ -32,24 +32,39 @@ func (e replyError) Error() string { return "reply can't be of Redis: " + string
 // than it may. go-redis believes what it is told: whoever answers in the place of
 // Redis would end the process by one line, "$999999999999".
 func guardedDialer(o *goredis.UniversalOptions) func(context.Context, string, string) (net.Conn, error) {
-	dial := goredis.NewDialer(&goredis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		guarded := &guardedConn{Conn: conn}
-		if plain, ok := conn.(syscall.Conn); ok {
-			return &guardedSocket{guarded, plain}, nil
-		}
-		return guarded, nil
+		return dialGuarded(ctx, o, network, address, nil)
 	}
+}
+
+// dialGuarded is what a guardedDialer does. When the connection is closed, closed is
+// called, if it is not nil.
+func dialGuarded(ctx context.Context, o *goredis.UniversalOptions, network, address string, closed func()) (net.Conn, error) {
+	conn, err := goredis.NewDialer(&goredis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	guarded := &guardedConn{Conn: conn, closed: closed}
+	if plain, ok := conn.(syscall.Conn); ok {
+		return &guardedSocket{guarded, plain}, nil
+	}
+	return guarded, nil
 }
 
 // guardedConn is a connection to what should be a Redis.
 type guardedConn struct {
 	net.Conn
 	replies replies
+	closed  func() // nil: nobody wants to know
+}
+
+// Close closes it, which somebody may want to know.
+func (g *guardedConn) Close() error {
+	err := g.Conn.Close()
+	if g.closed != nil {
+		g.closed()
+	}
+	return err
 }
 
 // Read reads what is checked.

@@ -70,7 +70,7 @@ func (t *tracker) end() {
 // run sees to it that each master has a follower.
 func (t *tracker) run() {
 	defer close(t.done)
-	ticker := time.NewTicker(t.beat())
+	ticker := time.NewTicker(min(t.beat(), mostUnasked))
 	defer ticker.Stop()
 	for {
 		addresses, err := t.masters(t.ctx)
