@@ -175,8 +175,11 @@ func (s *side) next() request {
 	case n < 20:
 		f := s.forge()
 		q = request{kind: "bad: " + f.kind, path: f.path, headers: f.headers, needs: []string{storeDep}}
-		if f.kind == unknownKid {
-			q.needs = []string{keysDep} // it may be a new one: who can't ask, can't know
+		switch { // a kid may be a new one: who can't ask, can't know
+		case f.kind == unknownKid:
+			q.needs = []string{keysDep}
+		case strings.HasPrefix(f.kind, "altered jwt"):
+			q.needs = append(q.needs, keysDep)
 		}
 	case n < 28:
 		if ended := s.pickEnded(); ended != nil {
