@@ -2,14 +2,12 @@ package integration
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,9 +77,8 @@ type load struct {
 }
 
 // startLoad keeps its connections, as clients under load do: where a server
-// closes an idle one, the request is sent again on another. A connection that
-// Caddy's old listener had queued and not yet taken can be reset by any reload,
-// with or without this module, so it asks again there as well.
+// closes an idle one, the request is sent again on another. It asks again as well
+// where any reload may hang up.
 func startLoad(url string, credentials []string) *load {
 	l := &load{quit: make(chan struct{}), ended: make(chan struct{}), client: http.Client{Transport: &http.Transport{}}}
 	go func() {
@@ -102,7 +99,7 @@ func (l *load) ask(url, credential string) {
 	req, _ := http.NewRequest(http.MethodGet, url, nil)
 	req.Header.Set("Authorization", credential)
 	resp, err := l.client.Do(req)
-	if errors.Is(err, syscall.ECONNRESET) {
+	if harness.HungUp(err) {
 		resp, err = l.client.Do(req)
 	}
 	if err != nil {
