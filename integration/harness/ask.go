@@ -99,7 +99,7 @@ func (g *Gateway) Do(method, path, body string, headers ...string) Answer {
 // and without this module: a connection that its old listener had queued is reset, and
 // one that it had just taken is closed before it is read.
 func HungUp(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Try is Do for a request that may fail.
