@@ -98,10 +98,7 @@ func startLoad(url string, credentials []string) *load {
 func (l *load) ask(url, credential string) {
 	req, _ := http.NewRequest(http.MethodGet, url, nil)
 	req.Header.Set("Authorization", credential)
-	resp, err := l.client.Do(req)
-	if harness.HungUp(err) {
-		resp, err = l.client.Do(req)
-	}
+	resp, err := harness.Again(req.Method, func() (*http.Response, error) { return l.client.Do(req) })
 	if err != nil {
 		l.failed.Add(1)
 		l.first.CompareAndSwap(nil, err.Error())

@@ -48,11 +48,9 @@ func (e entry) send(method, path, body string, headers ...string) harness.Answer
 			}
 		}
 	}
-	request := harness.Request{Method: method, Path: path, Body: body, Headers: headers}
-	a, err := e.door.Ask(e.t, e.Gateway, request)
-	if method == http.MethodGet && harness.HungUp(err) {
-		a, err = e.door.Ask(e.t, e.Gateway, request)
-	}
+	a, err := harness.Again(method, func() (harness.Answer, error) {
+		return e.door.Ask(e.t, e.Gateway, harness.Request{Method: method, Path: path, Body: body, Headers: headers})
+	})
 	require.NoError(e.t, err, "%s %s", method, path)
 	assert.NotEqual(e.t, http.StatusInternalServerError, a.Status, "%s %s", method, path)
 	return a

@@ -87,10 +87,7 @@ func (g *Gateway) Get(path string, headers ...string) Answer {
 // Do sends a request with a body and headers.
 func (g *Gateway) Do(method, path, body string, headers ...string) Answer {
 	g.T.Helper()
-	a, err := g.Try(g.T.Context(), method, path, body, headers...)
-	if method == http.MethodGet && HungUp(err) {
-		a, err = g.Try(g.T.Context(), method, path, body, headers...)
-	}
+	a, err := Again(method, func() (Answer, error) { return g.Try(g.T.Context(), method, path, body, headers...) })
 	require.NoError(g.T, err)
 	return a
 }
@@ -100,6 +97,15 @@ func (g *Gateway) Do(method, path, body string, headers ...string) Answer {
 // one that it had just taken is closed before it is read.
 func HungUp(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// Again asks, and once more where any reload may hang up and the method lets a client ask again.
+func Again[T any](method string, ask func() (T, error)) (T, error) {
+	answer, err := ask()
+	if method == http.MethodGet && HungUp(err) {
+		return ask()
+	}
+	return answer, err
 }
 
 // Try is Do for a request that may fail.

@@ -1,11 +1,9 @@
 package redis
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -227,20 +225,8 @@ type fakeSentinel struct {
 
 func startFakeSentinel(t testing.TB, master string, epoch int) *fakeSentinel {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-	s := &fakeSentinel{Addr: l.Addr().String(), master: master, epoch: epoch}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			go s.serve(conn)
-		}
-	}()
+	s := &fakeSentinel{master: master, epoch: epoch}
+	s.Addr = answering(t, s.answer)
 	return s
 }
 
@@ -251,33 +237,19 @@ func (s *fakeSentinel) set(master string, epoch int) {
 	s.master, s.epoch = master, epoch
 }
 
-// serve reads commands, which are arrays of texts, and answers two of them.
-func (s *fakeSentinel) serve(conn io.ReadWriter) {
-	in := bufio.NewReader(conn)
-	line := func() string {
-		text, _ := in.ReadString('\n')
-		return strings.TrimRight(text, "\r\n")
+// answer knows two commands.
+func (s *fakeSentinel) answer(command []string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	host, port, err := net.SplitHostPort(s.master)
+	switch text := strings.ToLower(strings.Join(command, " ")); {
+	case err != nil: // it knows no master
+	case text == "sentinel get-master-addr-by-name mymaster":
+		return arrayOf(host, port)
+	case text == "sentinel master mymaster":
+		return arrayOf("name", "mymaster", "ip", host, "port", port, "config-epoch", strconv.Itoa(s.epoch))
 	}
-	for head := line(); head != ""; head = line() {
-		count, _ := strconv.Atoi(strings.TrimPrefix(head, "*"))
-		words := make([]string, count)
-		for i := range words {
-			line() // its length
-			words[i] = line()
-		}
-		s.mu.Lock()
-		host, port, err := net.SplitHostPort(s.master)
-		reply := "-ERR unknown command\r\n"
-		switch command := strings.ToLower(strings.Join(words, " ")); {
-		case err != nil: // it knows none
-		case command == "sentinel get-master-addr-by-name mymaster":
-			reply = arrayOf(host, port)
-		case command == "sentinel master mymaster":
-			reply = arrayOf("name", "mymaster", "ip", host, "port", port, "config-epoch", strconv.Itoa(s.epoch))
-		}
-		s.mu.Unlock()
-		_, _ = io.WriteString(conn, reply)
-	}
+	return "-ERR unknown command\r\n"
 }
 
 func arrayOf(texts ...string) string {

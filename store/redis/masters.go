@@ -22,9 +22,10 @@ func (s *Store) newTracker(o *goredis.UniversalOptions, network string) *tracker
 			return goredis.NewClient(single)
 		},
 	}
+	t.every = t.beat()
 	switch {
 	case s.sentinels != nil:
-		t.masters = s.sentinels.master
+		t.masters, t.every = s.sentinels.master, min(t.every, mostUnasked)
 	case o.IsClusterMode:
 		t.masters = s.clusterMasters
 	}

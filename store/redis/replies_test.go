@@ -1,10 +1,7 @@
 package redis
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,63 +87,16 @@ func TestRepliesThatAnnounceTooMuchAreRefused(t *testing.T) {
 // the rest with reply; all of it so, where it is rude.
 func impostor(t *testing.T, reply string, rude bool) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				commands := bufio.NewReader(conn)
-				for {
-					command, err := readCommand(commands)
-					if err != nil {
-						return
-					}
-					answer := reply
-					if !rude {
-						switch strings.ToLower(command) {
-						case "hello":
-							answer = "-ERR unknown command 'HELLO'\r\n"
-						case "client", "ping", "select":
-							answer = "+OK\r\n"
-						}
-					}
-					if _, err := io.WriteString(conn, answer); err != nil {
-						return
-					}
-				}
-			}()
+	return answering(t, func(command []string) string {
+		switch name := strings.ToLower(command[0]); {
+		case rude:
+		case name == "hello":
+			return "-ERR unknown command 'HELLO'\r\n"
+		case name == "client", name == "ping", name == "select":
+			return "+OK\r\n"
 		}
-	}()
-	return listener.Addr().String()
-}
-
-// readCommand reads a command, and returns its name.
-func readCommand(r *bufio.Reader) (string, error) {
-	var words int
-	if _, err := fmt.Fscanf(r, "*%d\r\n", &words); err != nil {
-		return "", err
-	}
-	name := ""
-	for i := range words {
-		var size int
-		if _, err := fmt.Fscanf(r, "$%d\r\n", &size); err != nil {
-			return "", err
-		}
-		word := make([]byte, size+2)
-		if _, err := io.ReadFull(r, word); err != nil {
-			return "", err
-		}
-		if i == 0 {
-			name = string(word[:size])
-		}
-	}
-	return name, nil
+		return reply
+	})
 }
 
 // Whatever answers in the place of Redis: no call says that there is or is not a

@@ -30,6 +30,7 @@ type tracker struct {
 	changes   *store.Changes
 	staleness time.Duration
 	masters   func(context.Context) ([]string, error)
+	every     time.Duration // how often masters is called
 	dial      func(address string, tracking func(context.Context, *goredis.Conn) error) *goredis.Client
 	logger    *zap.Logger
 
@@ -70,7 +71,7 @@ func (t *tracker) end() {
 // run sees to it that each master has a follower.
 func (t *tracker) run() {
 	defer close(t.done)
-	ticker := time.NewTicker(min(t.beat(), mostUnasked))
+	ticker := time.NewTicker(t.every)
 	defer ticker.Stop()
 	for {
 		addresses, err := t.masters(t.ctx)
